@@ -1,0 +1,49 @@
+"""AlexNet from one description. Importing this loads the standard library only.
+
+The network in torch is `alexnet.learning.model`, pictures are `alexnet.images`.
+"""
+
+from alexnet.architecture.layers import Conv, Dense, Flatten, Layer, MaxPool, ReLU
+from alexnet.architecture.network import Network, edit, from_toml, read_network, to_toml
+from alexnet.architecture.summary import MisfitError, Summary, summarize
+from alexnet.architecture.zoo import NETWORKS, NOTES, get_network
+from alexnet.errors import (
+    AlexNetError,
+    DataError,
+    MissingExtraError,
+    NetworkError,
+    OutputError,
+    PictureError,
+    TrainingError,
+    WeightsError,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "NETWORKS",
+    "NOTES",
+    "AlexNetError",
+    "Conv",
+    "DataError",
+    "Dense",
+    "Flatten",
+    "Layer",
+    "MaxPool",
+    "MisfitError",
+    "MissingExtraError",
+    "Network",
+    "NetworkError",
+    "OutputError",
+    "PictureError",
+    "ReLU",
+    "Summary",
+    "TrainingError",
+    "WeightsError",
+    "edit",
+    "from_toml",
+    "get_network",
+    "read_network",
+    "summarize",
+    "to_toml",
+]

@@ -1,0 +1,140 @@
+"""summarize(network) -> Summary: every figure of every layer, and the totals; tables.py prints them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from alexnet.architecture import tables
+from alexnet.architecture.arithmetic import LayerSummary, Misfit, ReceptiveField, layer_summary
+from alexnet.architecture.layers import Dense
+from alexnet.architecture.network import Network
+from alexnet.architecture.repairs import repairs
+from alexnet.errors import NetworkError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """A network's figures. Its text is the table; `markdown()`, `csv()` and `json()` are its other forms."""
+
+    network: Network
+    layers: tuple[LayerSummary, ...]  # one a layer, in order; fewer than the network's where it breaks
+
+    @property
+    def weights(self) -> int:
+        """Weights of all layers, biases not counted: what the notes call parameters."""
+        return sum(layer.weights for layer in self.layers)
+
+    @property
+    def biases(self) -> int:
+        """Biases of all layers."""
+        return sum(layer.biases for layer in self.layers)
+
+    @property
+    def parameters(self) -> int:
+        """Weights and biases of all layers."""
+        return self.weights + self.biases
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds for one picture."""
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def neurons(self) -> int:
+        """Outputs of the layers that carry weights; the input not counted."""
+        return sum(layer.neurons for layer in self.layers)
+
+    @property
+    def parameter_bytes(self) -> int:
+        """Bytes of weights and biases in float32."""
+        return sum(layer.parameter_bytes for layer in self.layers)
+
+    @property
+    def activation_bytes(self) -> int:
+        """Bytes of every layer's output in float32, for one picture."""
+        return sum(layer.activation_bytes for layer in self.layers)
+
+    @property
+    def weighted_layers(self) -> int:
+        """How many layers carry weights: the "8" of AlexNet."""
+        return sum(layer.weights > 0 for layer in self.layers)
+
+    @property
+    def dense_weights(self) -> int:
+        """Weights of the fully connected layers."""
+        return sum(layer.weights for layer in self.layers if layer.kind == Dense.kind)
+
+    @property
+    def dense_share(self) -> float:
+        """Share of the fully connected layers in all weights, 0 to 1."""
+        return self.dense_weights / self.weights if self.weights else 0.0
+
+    def text(self, *, formulas: bool = False) -> str:
+        """The tables for a terminal of 80 columns, after them each figure's arithmetic if asked for."""
+        return tables.text(self, formulas=formulas)
+
+    def markdown(self, *, formulas: bool = False) -> str:
+        """One Markdown table, after it each figure's arithmetic if asked for."""
+        return tables.markdown(self, formulas=formulas)
+
+    def csv(self) -> str:
+        """One line a layer, every figure a column."""
+        return tables.csv(self)
+
+    def json(self) -> str:
+        """Everything: the network, every layer with its formulas, the totals."""
+        return tables.json(self)
+
+    def __str__(self) -> str:
+        return self.text()
+
+
+class MisfitError(NetworkError):
+    """Raised by `summarize`: what went wrong, the summary up to there, and what would fit."""
+
+    def __init__(self, message: str, *, layer: str, summary: Summary, routes: tuple[tuple[str, ...], ...]):
+        super().__init__(message)
+        self.layer = layer  # the layer that does not fit
+        self.summary = summary  # of the layers before it
+        self.routes = routes  # edits that make the whole network fit, the smallest first
+
+
+def summarize(network: Network) -> Summary:
+    """Every figure of every layer of `network`, each with its formula.
+
+    >>> from alexnet.architecture.zoo import NOTES
+    >>> summarize(NOTES).weights
+    28813344
+
+    Raises MisfitError where a layer cannot take what reaches it.
+    """
+    rows: list[LayerSummary] = []
+    shape, sees = network.input, ReceptiveField()
+    for layer in network.layers:
+        row = layer_summary(layer, shape, sees)
+        if isinstance(row, Misfit):
+            raise _misfit(Summary(network=network, layers=tuple(rows)), layer.name, row)
+        rows.append(row)
+        shape, sees = row.output, ReceptiveField(size=row.receptive_field, stride=row.receptive_stride)
+    return Summary(network=network, layers=tuple(rows))
+
+
+def _misfit(so_far: Summary, layer: str, misfit: Misfit) -> MisfitError:
+    routes = () if misfit.remedy else repairs(so_far.network)
+    told = [" with ".join(edits) for edits in routes]
+    remedy = misfit.remedy or (f"would fit: {', or '.join(told)}" if told else "no small change makes it fit")
+    return MisfitError(
+        f"Layer '{layer}': {misfit.reason}; {_path(so_far)}; {remedy}",
+        layer=layer,
+        summary=so_far,
+        routes=routes,
+    )
+
+
+def _path(so_far: Summary) -> str:
+    """How the picture shrank: 227 -> 55 -> 14, heights only where they are the widths too."""
+    shapes = [so_far.network.input]
+    shapes += [row.output for row in so_far.layers if row.kernel is not None]
+    square = all(shape[0] == shape[1] for shape in shapes)
+    sizes = [str(shape[0]) if square else f"{shape[0]}x{shape[1]}" for shape in shapes]
+    return f"sizes so far {' -> '.join(sizes)}"

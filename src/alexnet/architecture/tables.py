@@ -1,0 +1,218 @@
+"""The forms of a Summary: text, Markdown, CSV, JSON. Computes no figure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from alexnet.architecture.arithmetic import LayerSummary, shape_text
+from alexnet.architecture.layers import Dense, ReLU
+from alexnet.architecture.network import to_mapping
+
+if TYPE_CHECKING:
+    from alexnet.architecture.summary import Summary
+
+LETTERS = "F: filter size, K: filters, S: stride, P: padding."
+CONVENTIONS = (
+    "MACs: a multiply with its add is one; biases, ReLU and pooling are not counted.",
+    "MACs and output bytes are for one picture. Bytes are those of float32.",
+)
+
+_TOTALS = (
+    "weights",
+    "biases",
+    "parameters",
+    "macs",
+    "neurons",
+    "parameter_bytes",
+    "activation_bytes",
+    "weighted_layers",
+    "dense_weights",
+    "dense_share",
+)
+
+Cells = Sequence[str]
+
+
+def text(summary: Summary, *, formulas: bool) -> str:
+    """Two tables of 80 columns at most (shapes and weights; costs), the totals in words, the formulas."""
+    rows = _shown(summary)
+    parts = [_title(summary), _aligned(_SHAPE_HEAD, [*map(_shape_cells, rows), _shape_total(summary)])]
+    parts.append(_aligned(_COST_HEAD, [_cost_cells(row, _activation(summary, row)) for row in rows]))
+    parts.append("\n".join(remarks(summary)))
+    if formulas:
+        parts.append("\n\n".join(_formula_text(row) for row in summary.layers))
+    return "\n\n".join(parts) + "\n"
+
+
+def markdown(summary: Summary, *, formulas: bool) -> str:
+    """One table with shapes, weights and costs; remarks; the formulas as a list a layer."""
+    head, rows = cells(summary)
+    lines = [_markdown_line(head), _markdown_line(["---", *["---:"] * (len(head) - 1)])]
+    lines += [_markdown_line(row) for row in rows]
+    lines += ["", *(f"- {remark}" for remark in remarks(summary))]
+    if formulas:
+        for row in summary.layers:
+            lines += ["", f"**{row.name}**", ""]
+            lines += [f"- {_words(name)}: `{formula}`" for name, formula in row.formulas.items()]
+    return "\n".join(lines) + "\n"
+
+
+def cells(summary: Summary) -> tuple[Cells, list[Cells]]:
+    """The head and the rows of the one wide table, as printed: a row a layer but for ReLU, then the total."""
+    rows = [[*_shape_cells(row), *_cost_cells(row, _activation(summary, row))[1:]] for row in _shown(summary)]
+    total = [*_shape_total(summary), *[""] * (len(_COST_HEAD) - 1)]
+    return [*_SHAPE_HEAD, *_COST_HEAD[1:]], [*rows, total]
+
+
+def csv(summary: Summary) -> str:
+    """A header and one line a layer, every figure a column; shapes as 55x55x96."""
+    import csv as csv_module
+    import io
+
+    columns = [each.name for each in fields(LayerSummary) if each.name != "formulas"]
+    buffer = io.StringIO()
+    writer = csv_module.writer(buffer, lineterminator="\n")
+    writer.writerow(columns)
+    for row in summary.layers:
+        writer.writerow([_csv_value(getattr(row, column)) for column in columns])
+    return buffer.getvalue()
+
+
+def json(summary: Summary) -> str:
+    """The network, every layer with all its figures and formulas, the totals, the conventions."""
+    import json as json_module
+
+    data: dict[str, Any] = {
+        "network": to_mapping(summary.network),
+        "layers": [{each.name: getattr(row, each.name) for each in fields(row)} for row in summary.layers],
+        "totals": {name: getattr(summary, name) for name in _TOTALS},
+        "conventions": list(CONVENTIONS),
+    }
+    return json_module.dumps(data, indent=2, ensure_ascii=False) + "\n"
+
+
+_SHAPE_HEAD = ("layer", "input", "F", "K", "S", "P", "output", "weights", "biases", "MACs")
+_COST_HEAD = ("layer", "then", "neurons", "param bytes", "output bytes", "receptive field", "its stride")
+
+
+def _shown(summary: Summary) -> list[LayerSummary]:
+    """The rows of a printed table: activations stand behind the layer that they follow."""
+    return [row for row in summary.layers if row.kind != ReLU.kind]
+
+
+def _activation(summary: Summary, row: LayerSummary) -> str:
+    after = summary.layers.index(row) + 1
+    follows = after < len(summary.layers) and summary.layers[after].kind == ReLU.kind
+    return "ReLU" if follows else ""
+
+
+def _shape_cells(row: LayerSummary) -> Cells:
+    windowed = [row.kernel, row.filters, row.stride, row.padding]
+    return (
+        row.name,
+        shape_text(row.input),
+        *("-" if value is None else str(value) for value in windowed),
+        shape_text(row.output),
+        f"{row.weights:,}",
+        f"{row.biases:,}",
+        f"{row.macs:,}",
+    )
+
+
+def _shape_total(summary: Summary) -> Cells:
+    totals = (summary.weights, summary.biases, summary.macs)
+    return ("total", *[""] * 6, *(f"{total:,}" for total in totals))
+
+
+def _cost_cells(row: LayerSummary, activation: str) -> Cells:
+    return (
+        row.name,
+        activation,
+        f"{row.neurons:,}",
+        f"{row.parameter_bytes:,}",
+        f"{row.activation_bytes:,}",
+        str(row.receptive_field),
+        "-" if row.receptive_stride is None else str(row.receptive_stride),
+    )
+
+
+def _title(summary: Summary) -> str:
+    network = summary.network
+    head = f"{network.name}: input {shape_text(network.input)} (height x width x depth)"
+    return f"{head}\n{network.source}".strip()
+
+
+def remarks(summary: Summary) -> list[str]:
+    """The totals in words, the comparison that the notes open with, what is cut off, the conventions."""
+    counted = [row.name for row in summary.layers if row.weights]
+    remarks = [
+        f"{summary.weighted_layers} layers carry weights"
+        + (f" ({counted[0]} to {counted[-1]}); pooling is not counted." if counted else "."),
+        f"{summary.weights:,} weights + {summary.biases:,} biases = {summary.parameters:,} parameters, "
+        f"{summary.parameter_bytes:,} bytes.",
+    ]
+    if summary.dense_weights:
+        dense = [row.name for row in summary.layers if row.kind == Dense.kind]
+        remarks.append(
+            f"Fully connected layers ({', '.join(dense)}): {summary.dense_weights:,} weights, "
+            f"{summary.dense_share:.1%} of all."
+        )
+    for row in summary.layers:
+        if row.fully_connected_weights and row.weights:
+            remarks.append(
+                f"{row.name} fully connected: {row.formulas['fully_connected_weights']} weights, "
+                f"{row.fully_connected_weights / row.weights:,.0f} times its {row.weights:,}."
+            )
+            break
+    remarks += [_cut_off_remark(row) for row in summary.layers if row.cut_off and any(row.cut_off)]
+    return [*remarks, LETTERS, *CONVENTIONS]
+
+
+def _cut_off_remark(row: LayerSummary) -> str:
+    rows, columns = row.cut_off or (0, 0)
+    padded = ", padding included" if row.padding else ""
+    return (
+        f"{row.name}: {row.formulas['height' if rows else 'width']} rounds down: no window "
+        f"reaches {rows} of its rows (bottom) and {columns} of its columns (right){padded}."
+    )
+
+
+def _formula_text(row: LayerSummary) -> str:
+    width = max(len(_words(name)) for name in row.formulas)
+    lines = [f"  {_words(name):<{width}}  {formula}" for name, formula in row.formulas.items()]
+    return "\n".join([f"{row.name} ({row.kind})", *lines])
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ").replace("macs", "MACs")
+
+
+def _aligned(head: Cells, rows: Iterable[Cells]) -> str:
+    """Columns as wide as their widest cell, numbers to the right, the first column to the left."""
+    lines = [head, *rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    printed = [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    ]
+    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+    return "\n".join([printed[0], rule, *printed[1:]])
+
+
+def _markdown_line(cells: Cells) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _csv_value(value: object) -> object:
+    match value:
+        case tuple():
+            return "x".join(str(each) for each in value)
+        case None:
+            return ""
+        case _:
+            return value

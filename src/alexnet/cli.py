@@ -1,0 +1,372 @@
+"""The command line: parse, import the verb when it runs, call, print. No logic."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from alexnet import __version__
+from alexnet.errors import AlexNetError, MissingExtraError
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+INTERRUPTED = 130  # what a shell gives for Ctrl-C
+EXTRAS = {"torch": "train", "numpy": "train", "PIL": "train", "safetensors": "train", "matplotlib": "train"}
+
+
+class OneLineErrors(click.Group):
+    """A group whose commands end in one line and exit code 2 where the input was wrong."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; an AlexNetError becomes one line."""
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as missing:
+            if missing.name not in EXTRAS:
+                raise
+            fail(str(MissingExtraError(missing.name, EXTRAS[missing.name])))
+        except AlexNetError as error:
+            if ctx.params.get("debug"):
+                raise
+            fail(str(error))
+        except KeyboardInterrupt:
+            click.echo("alexnet: interrupted", err=True)
+            sys.exit(INTERRUPTED)
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]  # generic in click's newest release only
+    """90, 90s, 3m, 1h30m: seconds."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds, as a float."""
+        if isinstance(value, int | float):
+            return float(value)
+        parts = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", str(value).strip())
+        if not str(value).strip() or parts is None or not any(parts.groups()):
+            self.fail(f"{value!r} is no duration; write 90s, 3m or 1h30m", param, ctx)
+        hours, minutes, seconds = (float(part or 0) for part in parts.groups())
+        return hours * 3600 + minutes * 60 + seconds
+
+
+def fail(message: str) -> NoReturn:
+    """Print one line on stderr and exit with 2."""
+    click.echo(f"alexnet: {' '.join(message.split())}", err=True)
+    sys.exit(2)
+
+
+def note(message: str) -> None:
+    """Print to stderr: what is said about a result, not the result."""
+    click.echo(message, err=True)
+
+
+device_option = click.option(
+    "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."
+)
+precision_option = click.option(
+    "--precision",
+    default="auto",
+    show_default=True,
+    help="auto, bf16 or fp32; auto is bf16 where the device computes in it natively.",
+)
+workers_option = click.option(
+    "--workers", type=int, default=2, show_default=True, help="Threads that decode pictures."
+)
+settings_option = click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="WHAT=VALUE",
+    help="What if: pool1.stride=4, input=224, classes=10. Repeatable.",
+)
+
+
+@click.group(cls=OneLineErrors, context_settings=CONTEXT)
+@click.version_option(__version__, prog_name="alexnet")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def app(debug: bool) -> None:  # read from the context by OneLineErrors
+    """AlexNet from one description: every figure explained, trained on your pictures."""
+
+
+@app.command()
+@click.argument("network", default="notes")
+@settings_option
+@click.option("--formulas", is_flag=True, help="Show the arithmetic of every figure.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "markdown", "csv", "json", "toml"]),
+    default="table",
+    show_default=True,
+    help="toml: the network itself, to edit and read back.",
+)
+def summary(network: str, settings: tuple[str, ...], formulas: bool, form: str) -> None:
+    """Show every figure of NETWORK: a name, a TOML file or a weights file."""
+    from alexnet.architecture.network import edit, to_toml
+    from alexnet.architecture.summary import MisfitError, summarize
+    from alexnet.architecture.zoo import get_network
+
+    edited = edit(get_network(network), *settings)
+    if form == "toml":
+        click.echo(to_toml(edited), nl=False)
+        return
+    try:
+        figures = summarize(edited)
+    except MisfitError as error:
+        if form == "table":
+            click.echo(error.summary.text(formulas=formulas))
+        raise
+    match form:
+        case "table":
+            click.echo(figures.text(formulas=formulas), nl=False)
+        case "markdown":
+            click.echo(figures.markdown(formulas=formulas), nl=False)
+        case "csv":
+            click.echo(figures.csv(), nl=False)
+        case _:
+            click.echo(figures.json(), nl=False)
+
+
+@app.command()
+@click.argument("data")
+@click.option("--network", default="notes", show_default=True, help="A name, a TOML file or a weights file.")
+@settings_option
+@click.option("--epochs", type=int, help="Times through the training pictures.  [default: 20]")
+@click.option("--time-limit", type=Duration(), help="Such as 3m or 1h30m; the schedule follows the clock.")
+@click.option("--batch-size", type=int, help="Pictures a step.")
+@click.option("--lr", type=float, help="Peak of the learning rate.")
+@device_option
+@precision_option
+@workers_option
+@click.option("--seed", type=int, default=0, show_default=True, help="Of weights, order and augmentation.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="The run's folder.  [default: runs/DATA-1, -2, ...]"
+)
+def train(
+    data: str,
+    network: str,
+    settings: tuple[str, ...],
+    epochs: int | None,
+    time_limit: float | None,
+    batch_size: int | None,
+    lr: float | None,
+    device: str,
+    precision: str,
+    workers: int,
+    seed: int,
+    output: Path | None,
+) -> None:
+    """Train on DATA: a folder of class folders (or of train/ and val/), fashion-mnist, or digits."""
+    from dataclasses import replace
+
+    from alexnet.architecture.network import edit
+    from alexnet.architecture.summary import summarize
+    from alexnet.architecture.zoo import get_network
+
+    described = edit(get_network(network), *settings)
+    summarize(described)  # a network that breaks is told of before anything heavy is loaded
+    from alexnet.images.datasets import open_dataset
+    from alexnet.learning import runs
+    from alexnet.learning.recipe import DEFAULT
+    from alexnet.learning.report import write_report
+    from alexnet.learning.train import train as train_network
+    from alexnet.terminal import headline, training_progress
+
+    recipe = replace(
+        DEFAULT,
+        batch_size=DEFAULT.batch_size if batch_size is None else batch_size,
+        learning_rate=DEFAULT.learning_rate if lr is None else lr,
+    )
+    dataset = open_dataset(data, seed=seed)
+    with training_progress() as tell:
+        history = train_network(
+            described,
+            dataset,
+            output=output,
+            recipe=recipe,
+            epochs=epochs,
+            time_limit=time_limit,
+            device=device,
+            precision=precision,
+            workers=workers,
+            seed=seed,
+            on_progress=tell,
+        )
+    best = history.output / runs.BEST
+    if history.best is not None:
+        write_report(history, history.best, dataset.validation, title=f"{described.name} on {dataset.name}")
+        click.echo(f"validation: {headline(history.best)}")
+    click.echo(f"weights: {best}")
+    note(f"next: alexnet evaluate {best} {data}\n      alexnet predict {best} PHOTO...")
+    if history.interrupted:
+        note("interrupted: the weights are those of the last step")
+        sys.exit(INTERRUPTED)
+
+
+@app.command()
+@click.argument("weights", type=click.Path(path_type=Path))
+@click.argument("data")
+@click.option(
+    "--split", type=click.Choice(["train", "validation", "test"]), help="[default: test, else validation]"
+)
+@click.option(
+    "--views",
+    type=click.Choice(["1", "10"]),
+    default="1",
+    show_default=True,
+    help="10: corners and centre with their mirror images, averaged (2012).",
+)
+@device_option
+@precision_option
+@workers_option
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="The training's, where it split the folder."
+)
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def evaluate(
+    weights: Path,
+    data: str,
+    split: str | None,
+    views: str,
+    device: str,
+    precision: str,
+    workers: int,
+    seed: int,
+    form: str,
+) -> None:
+    """Judge WEIGHTS on DATA: top-1, top-5, every class."""
+    from alexnet.images.datasets import open_split
+    from alexnet.inference.engines import open_classifier
+    from alexnet.learning.evaluate import evaluate as evaluate_classifier
+    from alexnet.terminal import counting_progress, print_report
+
+    classifier = open_classifier(weights, device=device, precision=precision)
+    pictures = open_split(data, classifier.class_names, split=split, seed=seed)
+    with counting_progress(len(pictures)) as tell:
+        report = evaluate_classifier(
+            classifier, pictures, views_each=int(views), workers=workers, on_progress=tell
+        )
+    if form == "json":
+        click.echo(json.dumps(report.to_dict(), indent=2))
+    else:
+        print_report(report)
+
+
+@app.command()
+@click.argument("weights", type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option("--top", type=int, default=5, show_default=True, help="Labels a picture.")
+@device_option
+@precision_option
+@workers_option
+@click.option(
+    "--format", "form", type=click.Choice(["table", "csv", "jsonl"]), default="table", show_default=True
+)
+def predict(
+    weights: Path, paths: tuple[str, ...], top: int, device: str, precision: str, workers: int, form: str
+) -> None:
+    """Say what WEIGHTS takes the pictures for: files, folders, globs."""
+    from alexnet.inference.engines import open_classifier
+    from alexnet.inference.predict import predict as predict_pictures
+    from alexnet.terminal import csv_lines, print_predictions
+
+    classifier = open_classifier(weights, device=device, precision=precision)
+    predictions = predict_pictures(classifier, paths, top=top, workers=workers)
+    match form:
+        case "csv":
+            for line in csv_lines(predictions):
+                click.echo(line)
+        case "jsonl":
+            for prediction in predictions:
+                click.echo(json.dumps(asdict(prediction), ensure_ascii=False))
+        case _:
+            print_predictions(list(predictions))
+
+
+@app.group()
+def benchmark() -> None:
+    """Time what this machine does, beside the plain way of doing it, in one run."""
+
+
+@benchmark.command("train")
+@click.option("--network", default="notes", show_default=True, help="A name, a TOML file or a weights file.")
+@click.option("--batch-size", type=int, default=128, show_default=True, help="Pictures a step.")
+@click.option("--rounds", type=int, default=5, show_default=True, help="Timed steps of each way, by turns.")
+@device_option
+@precision_option
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def benchmark_train(
+    network: str, batch_size: int, rounds: int, device: str, precision: str, form: str
+) -> None:
+    """A training step: the plain eager float32 loop, then that of `alexnet train`."""
+    from alexnet.architecture.zoo import get_network
+    from alexnet.learning.benchmark import benchmark_training
+    from alexnet.terminal import print_timings
+
+    timings = benchmark_training(
+        get_network(network),
+        batch_size=batch_size,
+        rounds=rounds,
+        device=device,
+        precision=precision,
+        on_progress=note,
+    )
+    if form == "json":
+        click.echo(json.dumps([asdict(timing) for timing in timings], indent=2))
+    else:
+        print_timings(timings)
+
+
+@app.command()
+@click.option("--data", default="fashion-mnist", show_default=True, help="fashion-mnist or digits.")
+@click.option("--time-limit", type=Duration(), default="4m", show_default=True, help="Of the training.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="The run's folder.  [default: runs/DATA-1, -2, ...]"
+)
+def demo(data: str, time_limit: float, output: Path | None) -> None:
+    """The main job: train the notes' network on real pictures, evaluate, predict, report."""
+    from alexnet.architecture.summary import summarize
+    from alexnet.architecture.zoo import NOTES
+
+    click.echo("1. The network of the notes\n")
+    click.echo(summarize(NOTES).text())
+    from alexnet.demo import open_pictures, run_demo
+    from alexnet.terminal import (
+        counting_progress,
+        duration,
+        headline,
+        picture_text,
+        side_by_side,
+        training_progress,
+    )
+
+    dataset = open_pictures(data, say=note)
+    click.echo(
+        f"2. Training it on {dataset.name} ({len(dataset.train):,} pictures) for {duration(time_limit)}\n"
+    )
+    with (
+        training_progress() as tell,
+        counting_progress(len(dataset.test or dataset.validation)) as tell_count,
+    ):
+        result = run_demo(
+            dataset, time_limit=time_limit, output=output, on_progress=tell, on_evaluation=tell_count
+        )
+    history = result.history
+    click.echo(f"trained on {history.pictures:,} pictures in {duration(history.seconds)}\n")
+    click.echo(f"3. On pictures it has never seen: {headline(result.report)}\n")
+    click.echo("4. A handful of them, and what it takes them for\n")
+    blocks = []
+    for truth, picture, prediction in result.predictions:
+        first = prediction.labels[0]
+        lines = [*picture_text(picture), f"is   {truth}", f"says {first.name} {first.probability:.0%}"]
+        blocks.append(lines)
+    for start in range(0, len(blocks), 3):
+        click.echo(side_by_side(blocks[start : start + 3]) + "\n")
+    click.echo(f"5. The report: {result.page}")
+    click.echo(f"   The weights: {history.output / 'best.safetensors'}")

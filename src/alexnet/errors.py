@@ -1,0 +1,51 @@
+"""Every error that this package raises on purpose.
+
+    AlexNetError                 anything below; the command line prints its one line and exits with 2
+    ├── NetworkError             a network's description is not one: unknown layer, field, kind or value
+    │   └── MisfitError          a layer cannot take what reaches it (architecture/summary.py)
+    ├── PictureError             a file is not a picture that can be decoded
+    ├── DataError                a data set is missing, empty or of the wrong form
+    ├── WeightsError             a weights file is truncated, foreign, or belongs to another network
+    ├── TrainingError            a training run cannot start or go on
+    ├── OutputError              a result cannot be written; what stood there before still does
+    └── MissingExtraError        a package of an optional extra is not installed
+
+A message says, in this order: where, what was found, what it must be, what to do.
+"""
+
+from __future__ import annotations
+
+
+class AlexNetError(Exception):
+    """Base of the tree: something the user can mend, told in one line."""
+
+
+class NetworkError(AlexNetError):
+    """A network's description is not one: an unknown layer, field, kind or value."""
+
+
+class PictureError(AlexNetError):
+    """A file is not a picture that can be decoded."""
+
+
+class DataError(AlexNetError):
+    """A data set is missing, empty or of the wrong form."""
+
+
+class WeightsError(AlexNetError):
+    """A weights file is truncated, foreign, or belongs to another network."""
+
+
+class TrainingError(AlexNetError):
+    """A training run cannot start or cannot go on."""
+
+
+class OutputError(AlexNetError):
+    """A result cannot be written; what stood there before still does."""
+
+
+class MissingExtraError(AlexNetError):
+    """A package of an optional extra is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package}: not installed; run: pip install 'alexnet[{extra}]'")

@@ -1,0 +1,170 @@
+"""Any picture file -> RGB uint8, upright, or a `PictureError` that says what is wrong with the file.
+
+How a picture becomes the network's input (size, crop) is `views`' matter. Safe to call from many threads.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+from PIL.ExifTags import Base as ExifTag
+
+from alexnet.errors import PictureError
+
+Picture = npt.NDArray[np.uint8]
+"""A picture: (height, width, 3), RGB. Not to be written to: a grey one repeats one channel by stride 0."""
+
+MAX_PIXELS = 178_956_970
+"""The most pixels that are decoded: above any camera's sensor, and where Pillow itself refuses as well.
+One that large takes 0.7 GB while it is decoded; a server that takes strangers' files wants less."""
+
+# Pillow also reads formats that hand the file to another program (EPS to Ghostscript). A file chooses its
+# decoder by its first bytes, so only these are on offer.
+_FORMATS = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "PNG": (".png",),
+    "GIF": (".gif",),
+    "BMP": (".bmp",),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
+    "WEBP": (".webp",),
+    "TIFF": (".tif", ".tiff"),
+}
+
+PICTURE_SUFFIXES: frozenset[str] = frozenset(suffix for suffixes in _FORMATS.values() for suffix in suffixes)
+"""The file endings, in lower case, that make a file in a folder a picture. `decode` looks at no ending."""
+
+# EXIF 2.32, section 4.6.4 A: what undoes each way in which the camera may have been held.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+_PILLOW_WARNINGS = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
+
+
+def decode(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Decode a file, or the bytes of one, into a read-only (height, width, 3) RGB picture.
+
+    It is turned upright by its EXIF orientation, transparency is laid on white, 16 bits become 8, and of an
+    animation the first frame is taken. Pillow's warnings (odd metadata in a picture that can be read all the
+    same) are filtered out from the first call on. Raises `PictureError` for whatever cannot be decoded, and
+    for more than `max_pixels`, which is seen from the header before any pixel is decoded.
+
+    >>> decode(b"P6 2 1 255 " + bytes([255, 0, 0, 0, 0, 255])).tolist()
+    [[[255, 0, 0], [0, 0, 255]]]
+    """
+    name = f"picture of {len(source)} bytes" if isinstance(source, bytes) else str(source)
+    _filter_pillow_warnings()
+    with _open(source, name) as stream:
+        try:
+            with Image.open(stream, formats=tuple(_FORMATS)) as image:
+                _check_size(image, name, max_pixels)
+                image.load()
+                orientation = _orientation(image)
+                return _to_array(_to_grey_or_rgb(image, name), orientation)
+        except PictureError:
+            raise
+        except UnidentifiedImageError as error:
+            found = "not a picture" if stream.seek(0, io.SEEK_END) else "empty"
+            raise PictureError(f"{name}: {found}; it must be one of {', '.join(_FORMATS)}") from error
+        except Image.DecompressionBombError as error:
+            raise PictureError(
+                f"{name}: too many pixels to be decoded safely; it must have at most {max_pixels:,}; "
+                f"make it smaller"
+            ) from error
+        except Exception as error:  # Pillow's parsers raise whatever a broken file makes them trip over
+            what = " ".join(str(error).split()) or type(error).__name__
+            raise PictureError(
+                f"{name}: cannot be decoded ({what}); save it again or leave it out"
+            ) from error
+
+
+def _filter_pillow_warnings() -> None:
+    # warnings.catch_warnings swaps the process's whole list of filters and back, which loses other threads'
+    # changes in between. One filter that stays, for Pillow's modules alone, is safe; it is looked for each
+    # time because a caller's own catch_warnings may have dropped it.
+    if _PILLOW_WARNINGS not in warnings.filters:
+        warnings.filterwarnings("ignore", module=_PILLOW_WARNINGS[3].pattern)
+
+
+def _open(source: str | Path | bytes, name: str) -> IO[bytes]:
+    if isinstance(source, bytes):
+        return io.BytesIO(source)
+    path = Path(source)
+    try:
+        if path.exists() and not path.is_file():  # opening a pipe or a device could wait for ever
+            found = "a folder" if path.is_dir() else "neither file nor folder"
+            raise PictureError(f"{name}: {found}; it must be a picture file")
+        return path.open("rb")
+    except FileNotFoundError as error:
+        raise PictureError(f"{name}: no such file; it must be a picture file; check the path") from error
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        reason = getattr(error, "strerror", None) or error
+        raise PictureError(f"{name}: cannot be opened ({reason}); it must be a readable file") from error
+
+
+def _check_size(image: Image.Image, name: str, max_pixels: int) -> None:
+    width, height = image.size
+    if width < 1 or height < 1:
+        raise PictureError(f"{name}: {width} × {height} pixels; each side must be at least 1")
+    if width * height > max_pixels:
+        raise PictureError(
+            f"{name}: {width:,} × {height:,} = {width * height:,} pixels; it must have at most "
+            f"{max_pixels:,}; make it smaller"
+        )
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ExifTag.Orientation, 1))
+    except Exception:  # broken metadata: the pixels are good, and viewers show them as they lie
+        return 1
+
+
+def _to_grey_or_rgb(image: Image.Image, name: str) -> Image.Image:
+    if image.mode in ("RGB", "L") and "transparency" not in image.info:
+        return image
+    if image.mode.startswith("I"):
+        return _to_eight_bits(image, name)
+    if image.mode == "F":
+        raise PictureError(
+            f"{name}: floating-point pixels, for which white has no fixed value; a picture must have 8 or 16 "
+            f"bits a channel; save it as one"
+        )
+    if image.has_transparency_data:
+        # White, not black: what a page or a print would show behind it.
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+    return image.convert("L" if image.mode == "1" else "RGB")
+
+
+def _to_eight_bits(image: Image.Image, name: str) -> Image.Image:
+    """Scale 0..65535 to 0..255: by 257, so that white stays white and v * 257 comes back as v."""
+    values = np.asarray(image).astype(np.int64)
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > 65_535:  # mode "I" also holds 32-bit measurements, which have no agreed white
+        raise PictureError(
+            f"{name}: pixels from {low} to {high}; a 16-bit picture has 0 to 65535; save it with 8 or 16 bits"
+        )
+    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+
+
+def _to_array(image: Image.Image, orientation: int) -> Picture:
+    if orientation in _UPRIGHT:
+        image = image.transpose(_UPRIGHT[orientation])
+    pixels = np.asarray(image)
+    if pixels.ndim == 2:
+        return np.broadcast_to(pixels[:, :, np.newaxis], (*pixels.shape, 3))
+    return pixels

@@ -1,0 +1,110 @@
+"""How fast training is here, beside the plain way of doing it, in one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+from time import perf_counter
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from alexnet.architecture.network import Network
+from alexnet.errors import TrainingError
+from alexnet.learning.devices import choose_device, choose_precision
+from alexnet.learning.model import AlexNet, set_layout
+from alexnet.learning.recipe import DEFAULT
+from alexnet.learning.step import make_optimizer, training_step
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """One way of training, timed."""
+
+    name: str
+    pictures_per_second: float  # at the median step
+    slowest: float  # pictures a second at the slowest step
+    fastest: float  # and at the fastest
+    ratio: float  # of the medians, to the first way's
+
+
+def benchmark_training(
+    network: Network,
+    *,
+    batch_size: int = 128,
+    rounds: int = 5,
+    device: str = "auto",
+    precision: str = "auto",
+    on_progress: Callable[[str], None] = lambda _: None,
+) -> tuple[Timing, ...]:
+    """Time a step (forward, backward, update) of the plain eager float32 loop and of `train`, by turns.
+
+    The pictures are random, on the device already: loading them is not counted. Two steps of each warm up.
+    """
+    if batch_size < 1 or rounds < 1:
+        raise TrainingError(f"benchmark: batch size {batch_size}, rounds {rounds}; both must be at least 1")
+    on = choose_device(device)
+    batch = torch.randint(0, 256, (batch_size, *network.input), dtype=torch.uint8, device=on)
+    labels = torch.randint(0, network.classes, (batch_size,), device=on)
+    chosen = choose_precision(precision, on)
+    ways = {
+        "plain loop, float32": _plain_loop(AlexNet(network).to(on), batch, labels),
+        f"alexnet train, {str(chosen).removeprefix('torch.')}": _train_loop(
+            AlexNet(network).to(on), batch, labels, chosen
+        ),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(-2, rounds):
+        for name, step in ways.items():
+            on_progress(f"{name}: {'warm-up' if turn < 0 else f'round {turn + 1} of {rounds}'}")
+            started = perf_counter()
+            step()
+            if on.type == "cuda":
+                torch.cuda.synchronize(on)
+            if turn >= 0:
+                seconds[name].append(perf_counter() - started)
+    plain = median(next(iter(seconds.values())))
+    return tuple(
+        Timing(
+            name=name,
+            pictures_per_second=batch_size / median(times),
+            slowest=batch_size / max(times),
+            fastest=batch_size / min(times),
+            ratio=plain / median(times),
+        )
+        for name, times in seconds.items()
+    )
+
+
+def _plain_loop(model: AlexNet, batch: torch.Tensor, labels: torch.Tensor) -> Callable[[], None]:
+    """What a tutorial writes: float32, contiguous NCHW, torch.optim.SGD as it comes."""
+    layers = set_layout(nn.Sequential(*list(model.children())[1:]), torch.contiguous_format)
+    pictures = model.get_submodule("normalize")(batch).contiguous()
+    optimizer = torch.optim.SGD(
+        layers.parameters(),
+        lr=DEFAULT.learning_rate,
+        momentum=DEFAULT.momentum,
+        weight_decay=DEFAULT.weight_decay,
+    )
+
+    def step() -> None:
+        optimizer.zero_grad()
+        loss = cross_entropy(layers(pictures), labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        loss.item()
+
+    return step
+
+
+def _train_loop(
+    model: AlexNet, batch: torch.Tensor, labels: torch.Tensor, precision: torch.dtype
+) -> Callable[[], None]:
+    optimizer = make_optimizer(model, DEFAULT)
+
+    def step() -> None:
+        training_step(model, optimizer, batch, labels, precision=precision)[0].item()
+
+    return step

@@ -1,0 +1,38 @@
+"""What every engine gives: a function from uint8 pictures to logits that knows its classes and its view."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from alexnet.architecture.network import Network
+from alexnet.images.views import View
+
+Logits = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classifier:
+    """A batch of pictures in, logits out; the engine behind it does not matter.
+
+    Calling it takes uint8 (N, H, W, 3) and gives float32 (N, classes).
+    """
+
+    run: Callable[[npt.NDArray[np.uint8]], Logits]
+    network: Network
+    class_names: tuple[str, ...]  # in the order of the logits
+    view: View  # how a picture becomes its input
+
+    def __call__(self, batch: npt.NDArray[np.uint8]) -> Logits:
+        """Logits for a batch of pictures."""
+        return self.run(batch)
+
+
+def softmax(logits: Logits) -> Logits:
+    """Probabilities (N, classes), each row adding up to 1; safe for large logits."""
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities: Logits = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return probabilities

@@ -1,0 +1,104 @@
+"""The network in torch: a Network's layers as an nn.Sequential under their own names.
+
+It takes pictures as they are, uint8 (N, H, W, 3): normalisation is its first step, so no caller can get it
+wrong, and its mean and scale are saved with the weights.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from math import sqrt
+from typing import TypeVar, assert_never
+
+import torch
+from torch import Tensor, nn
+
+from alexnet.architecture.arithmetic import LayerSummary
+from alexnet.architecture.layers import Conv, Dense, Flatten, Layer, MaxPool, ReLU
+from alexnet.architecture.network import Network
+from alexnet.architecture.summary import summarize
+from alexnet.errors import NetworkError
+
+
+class Normalize(nn.Module):
+    """uint8 (N, H, W, D) -> float32 (N, D, H, W) in channels-last memory: (value - mean) / scale."""
+
+    mean: Tensor  # (D,), 0 to 255
+    scale: Tensor  # (D,), the same unit
+
+    def __init__(self, mean: Sequence[float], scale: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
+        self.register_buffer("scale", torch.tensor(scale, dtype=torch.float32))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """Normalise. NHWC memory, permuted, is torch's channels-last: nothing is copied for it."""
+        return ((batch - self.mean) / self.scale).permute(0, 3, 1, 2)
+
+
+class AlexNet(nn.Sequential):
+    """A Network as a torch module: `normalize`, then its layers under their names.
+
+    Takes uint8 (N, height, width, depth), gives logits float32 or bf16 (N, classes). Weights are drawn anew
+    from torch's global generator: normal with variance 2 / fan-in before a ReLU (He et al. 2015) and
+    1 / fan-in elsewhere; biases are zero. Raises MisfitError for a network that does not fit.
+
+    >>> from alexnet import NOTES
+    >>> model = AlexNet(NOTES)
+    >>> model(torch.zeros(1, 227, 227, 3, dtype=torch.uint8)).shape
+    torch.Size([1, 1000])
+    """
+
+    def __init__(
+        self, network: Network, *, mean: Sequence[float] | None = None, scale: Sequence[float] | None = None
+    ) -> None:
+        depth = network.input[2]
+        # Without statistics of the pictures: values from -1 to 1.
+        modules: OrderedDict[str, nn.Module] = OrderedDict(
+            normalize=Normalize(mean or [127.5] * depth, scale or [127.5] * depth)
+        )
+        for layer, row in zip(network.layers, summarize(network).layers, strict=True):
+            if layer.name in modules or hasattr(nn.Sequential, layer.name):
+                raise NetworkError(f"Layer '{layer.name}': the name is torch's own; give it another one")
+            modules[layer.name] = _module(layer, row)
+        super().__init__(modules)
+        self.network = network
+        self._initialize()
+        set_layout(self, torch.channels_last)
+
+    @torch.no_grad()
+    def _initialize(self) -> None:
+        modules = list(self.children())
+        for module, follower in zip(modules, [*modules[1:], None], strict=True):
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                fan_in = module.weight[0].numel()
+                gain = 2.0 if isinstance(follower, nn.ReLU) else 1.0
+                module.weight.normal_(std=sqrt(gain / fan_in))
+                assert module.bias is not None  # _module gives every one of them a bias
+                module.bias.zero_()
+
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def set_layout(module: Module, layout: torch.memory_format) -> Module:
+    """Lay out the module's kernels in memory as convolutions over such activations want them."""
+    # torch's own annotations leave this argument out.
+    return module.to(memory_format=layout)  # type: ignore[call-overload, no-any-return]
+
+
+def _module(layer: Layer, row: LayerSummary) -> nn.Module:
+    match layer:
+        case Conv():
+            return nn.Conv2d(row.input[2], layer.filters, layer.kernel, layer.stride, layer.padding)
+        case MaxPool():
+            return nn.MaxPool2d(layer.kernel, layer.stride, layer.padding)
+        case ReLU():
+            return nn.ReLU()  # not in place: activations are there to be looked at
+        case Flatten():
+            return nn.Flatten()
+        case Dense():
+            return nn.Linear(row.input[0], layer.units)
+        case _:
+            assert_never(layer)

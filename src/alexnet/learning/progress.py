@@ -1,0 +1,90 @@
+"""How far a run is and how it does: its limit, its running figures, what it tells about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Phase = Literal["training", "validation", "interrupted"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a run stands."""
+
+    phase: Phase
+    share: float  # of the run that is done, 0 to 1
+    epoch: int  # from 1
+    pictures_per_second: float  # in this epoch so far
+    loss: float  # mean over this epoch so far
+    accuracy: float  # the same, on training pictures
+    validation_accuracy: float | None  # of the last whole epoch
+    seconds: float  # since the start
+    seconds_left: float  # estimated, validation included
+
+
+@dataclass(kw_only=True)
+class Limit:
+    """When a run ends, and how far it is: by steps, by the clock, or by both."""
+
+    epochs: int | None
+    seconds: float | None
+    steps_an_epoch: int
+    started: float
+    validation_seconds: float = 0.0  # kept free at the end of the time limit
+
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return perf_counter() - self.started
+
+    def share(self, steps: int) -> float:
+        """How much of the run is done after so many steps, 0 to 1."""
+        shares = [0.0]
+        if self.epochs is not None:
+            shares.append(steps / (self.epochs * self.steps_an_epoch))
+        if self.seconds is not None:
+            # At least half of the limit trains, even where validation alone would take longer.
+            training = max(self.seconds - self.validation_seconds, self.seconds / 2)
+            shares.append(self.elapsed() / training)
+        return min(max(shares), 1.0)
+
+    def left(self, share: float) -> float:
+        """Estimated seconds to the end, the last validation included."""
+        return self.elapsed() * (1 / share - 1) + self.validation_seconds if share > 0 else float("inf")
+
+
+@dataclass(kw_only=True)
+class Tally:
+    """Loss and accuracy of an epoch so far, summed where the model is."""
+
+    loss: Tensor
+    right: Tensor
+    pictures: int = 0
+    started: float = field(default_factory=perf_counter)
+
+    def add(self, loss: Tensor, right: Tensor, pictures: int) -> None:
+        """Count a step: its mean loss and how many were right, as tensors that are not read yet."""
+        self.loss += loss * pictures
+        self.right += right
+        self.pictures += pictures
+
+    @classmethod
+    def on(cls, device: torch.device) -> Tally:
+        """An empty one whose sums are on `device`."""
+        return cls(loss=torch.zeros((), device=device), right=torch.zeros((), device=device))
+
+    def mean_loss(self) -> float:
+        """In nats; waits for the device."""
+        return self.loss.item() / self.pictures
+
+    def accuracy(self) -> float:
+        """0 to 1; waits for the device."""
+        return self.right.item() / self.pictures
+
+    def rate(self) -> float:
+        """Pictures a second since it was made."""
+        return self.pictures / max(perf_counter() - self.started, 1e-9)

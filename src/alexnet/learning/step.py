@@ -1,0 +1,73 @@
+"""One step of training, and what it needs before the first: optimiser, statistics of the pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from alexnet.images import views
+from alexnet.images.batches import load_batches
+from alexnet.images.splits import Split
+from alexnet.images.views import View
+from alexnet.learning.devices import autocast
+from alexnet.learning.model import AlexNet
+from alexnet.learning.recipe import Recipe
+
+_STATISTICS = 500  # training pictures from which the channels' mean and scale are taken
+
+
+def training_step(
+    model: AlexNet,
+    optimizer: torch.optim.Optimizer,
+    batch: Tensor,
+    labels: Tensor,
+    *,
+    precision: torch.dtype,
+) -> tuple[Tensor, Tensor]:
+    """One step of gradient descent on uint8 (N, H, W, 3) and labels (N,): mean loss, number right.
+
+    Both are left on the device: reading them waits for it.
+    """
+    with autocast(batch.device, precision):
+        logits: Tensor = model(batch)
+        loss = cross_entropy(logits, labels)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    return loss.detach(), (logits.detach().argmax(dim=1) == labels).sum()
+
+
+def make_optimizer(model: AlexNet, recipe: Recipe) -> torch.optim.SGD:
+    """SGD with momentum; biases are not decayed. Fused: all parameters in one pass."""
+    weights = [parameter for parameter in model.parameters() if parameter.ndim > 1]
+    biases = [parameter for parameter in model.parameters() if parameter.ndim == 1]
+    return torch.optim.SGD(
+        [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": biases, "weight_decay": 0.0}],
+        lr=recipe.learning_rate,
+        momentum=recipe.momentum,
+        fused=weights[0].device.type in ("cpu", "cuda"),
+    )
+
+
+def channel_statistics(split: Split, view: View, *, workers: int) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel, 0 to 255, over pictures spread evenly through `split`."""
+    indices = np.unique(np.linspace(0, len(split) - 1, _STATISTICS).astype(int)).tolist()
+    sums, squares, values = np.zeros(3), np.zeros(3), 0
+    batches = load_batches(
+        split.pictures,
+        indices,
+        shape=lambda picture: views.center(picture, view),
+        batch_size=32,
+        workers=workers,
+    )
+    for batch, _ in batches:
+        flat = batch.reshape(-1, 3).astype(np.float64)
+        sums += flat.sum(axis=0)
+        squares += (flat**2).sum(axis=0)
+        values += len(flat)
+    mean = sums / values
+    deviation = np.sqrt(np.maximum(squares / values - mean**2, 0))
+    # Pictures of one colour have no deviation; one grey level keeps the division harmless.
+    return mean.tolist(), np.maximum(deviation, 1.0).tolist()

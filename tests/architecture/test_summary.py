@@ -1,0 +1,223 @@
+"""The figures against the lecture notes, against their own formulas, and against hand arithmetic."""
+
+from __future__ import annotations
+
+import json
+import re
+from math import floor
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alexnet import NETWORKS, NOTES, Conv, Dense, Flatten, MaxPool, MisfitError, Network, edit, summarize
+from alexnet.architecture.arithmetic import LayerSummary
+
+# One Fourth Labs, "Understanding all the layers of AlexNet", with the strides that its outputs need;
+# MACs by hand: weights x positions. layer, input, F, K, S, P, output, weights, biases, MACs
+NOTES_TABLE = [
+    ("conv1", (227, 227, 3), 11, 96, 4, 0, (55, 55, 96), 34_848, 96, 105_415_200),
+    ("pool1", (55, 55, 96), 3, None, 2, 0, (27, 27, 96), 0, 0, 0),
+    ("conv2", (27, 27, 96), 5, 256, 1, 0, (23, 23, 256), 614_400, 256, 325_017_600),
+    ("pool2", (23, 23, 256), 3, None, 2, 0, (11, 11, 256), 0, 0, 0),
+    ("conv3", (11, 11, 256), 3, 384, 1, 0, (9, 9, 384), 884_736, 384, 71_663_616),
+    ("conv4", (9, 9, 384), 3, 384, 1, 0, (7, 7, 384), 1_327_104, 384, 65_028_096),
+    ("conv5", (7, 7, 384), 3, 256, 1, 0, (5, 5, 256), 884_736, 256, 22_118_400),
+    ("pool3", (5, 5, 256), 3, None, 2, 0, (2, 2, 256), 0, 0, 0),
+    ("fc1", (1_024,), None, None, None, None, (4_096,), 4_194_304, 4_096, 4_194_304),
+    ("fc2", (4_096,), None, None, None, None, (4_096,), 16_777_216, 4_096, 16_777_216),
+    ("fc3", (4_096,), None, None, None, None, (1_000,), 4_096_000, 1_000, 4_096_000),
+]
+
+
+def row(name: str) -> LayerSummary:
+    return next(layer for layer in summarize(NOTES).layers if layer.name == name)
+
+
+@pytest.mark.parametrize("expected", NOTES_TABLE, ids=lambda each: each[0])
+def test_every_row_of_the_notes_is_computed(expected: tuple[object, ...]) -> None:
+    got = row(str(expected[0]))
+    figures = (got.kernel, got.filters, got.stride, got.padding)
+    assert (got.name, got.input, *figures, got.output, got.weights, got.biases, got.macs) == expected
+
+
+def test_json_holds_every_figure_of_the_notes_exactly() -> None:
+    data = json.loads(summarize(NOTES).json())
+    layers = {layer["name"]: layer for layer in data["layers"]}
+    columns = ("input", "kernel", "filters", "stride", "padding", "output", "weights", "biases", "macs")
+    for name, *figures in NOTES_TABLE:
+        expected = [list(figure) if isinstance(figure, tuple) else figure for figure in figures]
+        assert [layers[str(name)][column] for column in columns] == expected
+    totals = data["totals"]
+    assert totals["weights"] == 28_813_344
+    assert totals["biases"] == 10_568
+    assert totals["parameters"] == 28_823_912
+    assert totals["macs"] == 614_310_432
+    assert totals["weighted_layers"] == 8
+    assert totals["dense_weights"] == 25_067_520
+    assert round(totals["dense_share"], 3) == 0.870
+    assert layers["conv1"]["fully_connected_weights"] == 44_892_064_800
+    assert layers["conv1"]["formulas"]["fully_connected_weights"] == (
+        "(227x227x3) x (55x55x96) = 44,892,064,800"
+    )
+
+
+def test_formulas_read_as_the_notes_print_them() -> None:
+    conv1 = row("conv1").formulas
+    assert conv1["height"] == "(227 - 11 + 2x0)/4 + 1 = 55"
+    assert conv1["weights"] == "(11x11x3) x 96 = 34,848"
+
+
+def test_the_last_layers_see_the_whole_picture() -> None:
+    # By hand: 11; +2x4=19; +4x8=51; +2x8=67; +2x16=99; 131; 163; +2x16=195; two of them 32 apart = 227.
+    names = ("conv1", "pool1", "conv2", "pool2", "conv3", "conv4", "conv5", "pool3", "flatten", "fc3")
+    assert [row(name).receptive_field for name in names] == [11, 19, 51, 67, 99, 131, 163, 195, 227, 227]
+    assert [row(name).receptive_stride for name in names[:8]] == [4, 8, 8, 16, 16, 16, 16, 32]
+
+
+def test_neurons_and_bytes_of_conv1_by_hand() -> None:
+    conv1 = row("conv1")
+    assert conv1.neurons == 55 * 55 * 96 == 290_400
+    assert conv1.activation_bytes == 1_161_600
+    assert conv1.parameter_bytes == (34_848 + 96) * 4
+
+
+def test_the_network_with_the_printed_strides_breaks_at_conv4() -> None:
+    with pytest.raises(MisfitError, match="conv4.*55 -> 14 -> 10 -> 3 -> 1") as caught:
+        summarize(edit(NOTES, "pool1.stride=4", "pool2.stride=3"))
+    assert caught.value.layer == "conv4"
+    assert [layer.name for layer in caught.value.summary.layers][-2:] == ["conv3", "relu3"]
+    assert ("pool2.stride=2", "pool1.stride=2") in caught.value.routes
+
+
+def test_every_route_that_is_offered_makes_the_network_fit() -> None:
+    broken = edit(NOTES, "pool1.stride=4", "pool2.stride=3")
+    with pytest.raises(MisfitError) as caught:
+        summarize(broken)
+    assert caught.value.routes
+    for edits in caught.value.routes:
+        summarize(edit(broken, *edits))
+
+
+def test_the_smallest_input_that_is_offered_is_the_smallest() -> None:
+    with pytest.raises(MisfitError) as caught:
+        summarize(edit(NOTES, "input=60"))
+    (edits,) = [edits for edits in caught.value.routes if edits[0].startswith("input=")]
+    side = int(edits[0].removeprefix("input="))
+    summarize(edit(NOTES, f"input={side}"))
+    with pytest.raises(MisfitError):
+        summarize(edit(NOTES, f"input={side - 1}"))
+
+
+def test_layers_in_the_wrong_order_are_refused_with_what_to_do() -> None:
+    flat_first = Network(
+        name="x", input=(8, 8, 1), layers=(Flatten(name="f"), Conv(name="c", filters=1, kernel=1))
+    )
+    with pytest.raises(MisfitError, match="before the flatten layer"):
+        summarize(flat_first)
+    with pytest.raises(MisfitError, match="put a flatten layer before it"):
+        summarize(Network(name="x", input=(8, 8, 1), layers=(Dense(name="d", units=2),)))
+
+
+def test_sizes_that_do_not_divide_say_what_is_cut_off() -> None:
+    text = summarize(edit(NOTES, "input=224")).text()
+    # (224 - 11) / 4 = 53 remainder 1
+    assert "conv1: floor((224 - 11 + 2x0)/4) + 1 = 54 rounds down: no window reaches 1 of its rows" in text
+
+
+def test_heights_and_widths_are_computed_apart() -> None:
+    wide = Network(
+        name="wide",
+        input=(20, 41, 3),
+        layers=(Conv(name="c", filters=2, kernel=5, stride=2), MaxPool(name="p", kernel=2, stride=2)),
+    )
+    first, second = summarize(wide).layers
+    assert first.output == (8, 19, 2)  # (20-5)/2+1 = 8.5 and (41-5)/2+1 = 19
+    assert first.cut_off == (1, 0)
+    assert second.output == (4, 9, 2)
+
+
+WHOLE = st.integers(1, 6)
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> Network:
+    """Networks that fit and that do not."""
+    layers: list[Conv | MaxPool | Flatten | Dense] = []
+    for i in range(draw(st.integers(1, 5))):
+        kernel = draw(st.integers(1, 7))
+        if draw(st.booleans()):
+            padding = draw(st.integers(0, 4))
+            layers.append(
+                Conv(name=f"c{i}", filters=draw(WHOLE), kernel=kernel, stride=draw(WHOLE), padding=padding)
+            )
+        else:
+            padding = draw(st.integers(0, kernel // 2))
+            layers.append(MaxPool(name=f"p{i}", kernel=kernel, stride=draw(WHOLE), padding=padding))
+    layers += [Flatten(name="flat"), Dense(name="fc", units=draw(WHOLE))]
+    sides = (draw(st.integers(1, 40)), draw(st.integers(1, 40)), draw(st.integers(1, 4)))
+    return Network(name="random", input=sides, layers=tuple(layers))
+
+
+def evaluate_formula(formula: str) -> tuple[float, float]:
+    """Both sides of "(227 - 11 + 2x0)/4 + 1 = 55", by Python's own arithmetic."""
+    left, _, right = formula.rpartition(" = ")
+    expression = re.sub(r"(?<=[\d)]) ?x ?(?=[\d(])", "*", left.replace(",", ""))
+    return eval(expression, {"floor": floor}), int(right.replace(",", ""))
+
+
+@settings(deadline=None)
+@given(networks())
+def test_every_formula_comes_to_what_it_says_and_to_the_figure(network: Network) -> None:
+    try:
+        summary = summarize(network)
+    except MisfitError as error:
+        summary = error.summary
+    for layer in summary.layers:
+        for name, formula in layer.formulas.items():
+            if re.match(r"[a-z]+ [a-z ]+=|the depth of|that of", formula):
+                continue  # words: "one for each filter = 96"
+            left, right = evaluate_formula(formula)
+            assert left == right, (name, formula)
+            if name in ("weights", "macs", "neurons", "parameter_bytes", "activation_bytes"):
+                assert right == getattr(layer, name)
+        if layer.kernel is not None:
+            sides = [evaluate_formula(layer.formulas[side])[1] for side in ("height", "width")]
+            assert sides == list(layer.output[:2])
+
+
+@settings(deadline=None)
+@given(networks())
+def test_windows_are_as_many_as_plain_loops_count(network: Network) -> None:
+    try:
+        summary = summarize(network)
+    except MisfitError as error:
+        summary = error.summary
+    for layer in summary.layers:
+        if layer.kernel is None or layer.stride is None or layer.padding is None:
+            continue
+        for size, made, cut in zip(layer.input[:2], layer.output[:2], layer.cut_off or (), strict=True):
+            padded = size + 2 * layer.padding
+            starts = [start for start in range(0, padded, layer.stride) if start + layer.kernel <= padded]
+            assert made == len(starts)
+            assert cut == padded - (starts[-1] + layer.kernel)
+
+
+@settings(deadline=None)
+@given(networks())
+def test_repairs_are_tried_before_they_are_told(network: Network) -> None:
+    try:
+        summarize(network)
+    except MisfitError as error:
+        for edits in error.routes:
+            summarize(edit(network, *edits))
+
+
+@pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
+def test_totals_are_the_sums_of_the_rows(network: Network) -> None:
+    lines = summarize(network).csv().splitlines()
+    head, *rows = [line.split(",") for line in lines]
+    summary = summarize(network)
+    for figure in ("weights", "biases", "macs", "neurons", "parameter_bytes", "activation_bytes"):
+        column = head.index(figure)
+        assert sum(int(cells[column]) for cells in rows) == getattr(summary, figure)
