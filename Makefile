@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast check fix golden clean
+.PHONY: help demo test test-fast check fix golden benchmark clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -29,7 +29,12 @@ fix: $(READY)  ## what lint and format can mend by themselves
 	$(BIN)/ruff format .
 
 golden: $(READY)  ## rewrite the golden files; read the diff before you commit it
+	$(BIN)/python docs/weights_and_work.py
 	REWRITE_GOLDEN=1 $(BIN)/python -m pytest tests -m "not slow" -k golden
+
+benchmark: $(READY)  ## speed here, beside the plain way: start-up, and a training step
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/alexnet benchmark train
 
 clean:  ## remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis
@@ -40,7 +45,8 @@ $(READY): pyproject.toml constraints.txt $(if $(wildcard $(BIN)/python),$(shell 
 	  { echo "make: $$($(PYTHON) --version 2>&1); Python 3.11 or later is needed; run: make PYTHON=python3.12" >&2; exit 2; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
 	  { echo "make: this Python has no venv; install it (Debian: python3-venv), or choose one: make PYTHON=..." >&2; exit 2; }
-	$(PYTHON) -m venv --clear $(VENV)
+	@echo "make: setting up $(VENV); torch and what it needs are some hundred MB"
+	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
 	@touch $@
 
