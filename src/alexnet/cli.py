@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -22,6 +24,32 @@ EXTRAS = {"torch": "train", "numpy": "train", "PIL": "train", "safetensors": "tr
 class OneLineErrors(click.Group):
     """A group whose commands end in one line and exit code 2 where the input was wrong."""
 
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run as a program: click's own errors become one line too."""
+        run = partial(super().main, args, prog_name, complete_var, standalone_mode=False, **extra)
+        if not standalone_mode:
+            return run()
+        try:
+            code: Any = run()
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            sys.exit(2)
+        except click.ClickException as error:
+            fail(error.format_message())
+        except click.Abort:
+            note("alexnet: interrupted")
+            sys.exit(INTERRUPTED)
+        except OSError as error:
+            fail(f"standard output: cannot be written: {error.strerror}")
+        sys.exit(code if isinstance(code, int) else 0)
+
     def invoke(self, ctx: click.Context) -> object:
         """Run the command; an AlexNetError becomes one line."""
         try:
@@ -35,8 +63,7 @@ class OneLineErrors(click.Group):
                 raise
             fail(str(error))
         except KeyboardInterrupt:
-            click.echo("alexnet: interrupted", err=True)
-            sys.exit(INTERRUPTED)
+            raise click.Abort from None
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]  # generic in click's newest release only
@@ -48,8 +75,11 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic in click's
         """Seconds, as a float."""
         if isinstance(value, int | float):
             return float(value)
-        parts = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", str(value).strip())
-        if not str(value).strip() or parts is None or not any(parts.groups()):
+        text = str(value).strip()
+        if re.fullmatch(r"\d+(\.\d+)?", text):
+            return float(text)
+        parts = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?", text)
+        if parts is None or not any(parts.groups()):
             self.fail(f"{value!r} is no duration; write 90s, 3m or 1h30m", param, ctx)
         hours, minutes, seconds = (float(part or 0) for part in parts.groups())
         return hours * 3600 + minutes * 60 + seconds
@@ -59,6 +89,11 @@ def fail(message: str) -> NoReturn:
     """Print one line on stderr and exit with 2."""
     click.echo(f"alexnet: {' '.join(message.split())}", err=True)
     sys.exit(2)
+
+
+def show(text: str) -> None:
+    """Print a result. A file's name need not be UTF-8: what cannot be printed is shown as \\udcff."""
+    click.echo(text.encode(errors="backslashreplace").decode())
 
 
 def note(message: str) -> None:
@@ -183,7 +218,7 @@ def train(
         batch_size=DEFAULT.batch_size if batch_size is None else batch_size,
         learning_rate=DEFAULT.learning_rate if lr is None else lr,
     )
-    dataset = open_dataset(data, seed=seed)
+    dataset = open_dataset(data, seed=seed, on_fetch=note)
     with training_progress() as tell:
         history = train_network(
             described,
@@ -241,13 +276,15 @@ def evaluate(
     form: str,
 ) -> None:
     """Judge WEIGHTS on DATA: top-1, top-5, every class."""
-    from alexnet.images.datasets import open_split
+    from alexnet.images.datasets import is_undivided, open_split
     from alexnet.inference.engines import open_classifier
     from alexnet.learning.evaluate import evaluate as evaluate_classifier
-    from alexnet.terminal import counting_progress, print_report
+    from alexnet.terminal import counting_progress, report_table
 
     classifier = open_classifier(weights, device=device, precision=precision)
     pictures = open_split(data, classifier.class_names, split=split, seed=seed)
+    if split is None and is_undivided(data):
+        note(f"{data}: all its pictures; --split validation takes those that training set apart")
     with counting_progress(len(pictures)) as tell:
         report = evaluate_classifier(
             classifier, pictures, views_each=int(views), workers=workers, on_progress=tell
@@ -255,7 +292,7 @@ def evaluate(
     if form == "json":
         click.echo(json.dumps(report.to_dict(), indent=2))
     else:
-        print_report(report)
+        show(report_table(report))
 
 
 @app.command()
@@ -274,19 +311,19 @@ def predict(
     """Say what WEIGHTS takes the pictures for: files, folders, globs."""
     from alexnet.inference.engines import open_classifier
     from alexnet.inference.predict import predict as predict_pictures
-    from alexnet.terminal import csv_lines, print_predictions
+    from alexnet.terminal import csv_lines, prediction_table
 
     classifier = open_classifier(weights, device=device, precision=precision)
     predictions = predict_pictures(classifier, paths, top=top, workers=workers)
     match form:
         case "csv":
             for line in csv_lines(predictions):
-                click.echo(line)
+                show(line)
         case "jsonl":
             for prediction in predictions:
-                click.echo(json.dumps(asdict(prediction), ensure_ascii=False))
+                show(json.dumps(asdict(prediction), ensure_ascii=False))
         case _:
-            print_predictions(list(predictions))
+            show(prediction_table(list(predictions)))
 
 
 @app.group()
@@ -307,7 +344,7 @@ def benchmark_train(
     """A training step: the plain eager float32 loop, then that of `alexnet train`."""
     from alexnet.architecture.zoo import get_network
     from alexnet.learning.benchmark import benchmark_training
-    from alexnet.terminal import print_timings
+    from alexnet.terminal import timing_table
 
     timings = benchmark_training(
         get_network(network),
@@ -320,7 +357,7 @@ def benchmark_train(
     if form == "json":
         click.echo(json.dumps([asdict(timing) for timing in timings], indent=2))
     else:
-        print_timings(timings)
+        show(timing_table(timings))
 
 
 @app.command()
@@ -336,7 +373,7 @@ def demo(data: str, time_limit: float, output: Path | None) -> None:
 
     click.echo("1. The network of the notes\n")
     click.echo(summarize(NOTES).text())
-    from alexnet.demo import open_pictures, run_demo
+    from alexnet.demo import judge, open_pictures, train_notes
     from alexnet.terminal import (
         counting_progress,
         duration,
@@ -350,22 +387,17 @@ def demo(data: str, time_limit: float, output: Path | None) -> None:
     click.echo(
         f"2. Training it on {dataset.name} ({len(dataset.train):,} pictures) for {duration(time_limit)}\n"
     )
-    with (
-        training_progress() as tell,
-        counting_progress(len(dataset.test or dataset.validation)) as tell_count,
-    ):
-        result = run_demo(
-            dataset, time_limit=time_limit, output=output, on_progress=tell, on_evaluation=tell_count
-        )
-    history = result.history
+    with training_progress() as tell:
+        history = train_notes(dataset, time_limit=time_limit, output=output, on_progress=tell)
     click.echo(f"trained on {history.pictures:,} pictures in {duration(history.seconds)}\n")
+    with counting_progress(len(dataset.test or dataset.validation)) as count:
+        result = judge(history, dataset, on_progress=count)
     click.echo(f"3. On pictures it has never seen: {headline(result.report)}\n")
     click.echo("4. A handful of them, and what it takes them for\n")
     blocks = []
     for truth, picture, prediction in result.predictions:
         first = prediction.labels[0]
-        lines = [*picture_text(picture), f"is   {truth}", f"says {first.name} {first.probability:.0%}"]
-        blocks.append(lines)
+        blocks.append([*picture_text(picture), f"is   {truth}", f"says {first.name} {first.probability:.0%}"])
     for start in range(0, len(blocks), 3):
         click.echo(side_by_side(blocks[start : start + 3]) + "\n")
     click.echo(f"5. The report: {result.page}")

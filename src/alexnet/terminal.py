@@ -1,4 +1,4 @@
-"""What the command line shows besides plain text: progress on stderr, tables and small pictures on stdout."""
+"""How the command line shows things: progress on stderr; tables and small pictures as text."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING, Protocol
+
+from alexnet.architecture.tables import aligned
 
 if TYPE_CHECKING:
     from alexnet.images.decode import Picture
@@ -105,18 +107,13 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600}h{whole % 3600 // 60:02}m"
 
 
-def print_report(report: Report) -> None:
-    """A report's headline and its classes."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("class", box=None)
-    for column in ("pictures", "right", "share"):
-        table.add_column(column, justify="right")
-    for name, count, right in report.per_class():
-        table.add_row(_plain(name), f"{count:,}", f"{right:,}", f"{right / count:.1%}" if count else "-")
-    Console(highlight=False).print(table)
-    print(headline(report))
+def report_table(report: Report) -> str:
+    """A report's classes and its headline."""
+    rows = [
+        (name, f"{count:,}", f"{right:,}", f"{right / count:.1%}" if count else "-")
+        for name, count, right in report.per_class()
+    ]
+    return f"{aligned(('class', 'pictures', 'right', 'share'), rows)}\n\n{headline(report)}"
 
 
 def headline(report: Report) -> str:
@@ -127,18 +124,14 @@ def headline(report: Report) -> str:
     return f"top-1 {report.top(1):.2%}{top5} on {report.pictures:,} pictures{views}, {rate:,.0f} a second"
 
 
-def print_predictions(predictions: Sequence[Prediction]) -> None:
+def prediction_table(predictions: Sequence[Prediction]) -> str:
     """A line a picture: its path, then its labels, the likeliest first."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("picture", box=None)
-    for rank in range(max((len(each.labels) for each in predictions), default=0)):
-        table.add_column(f"{rank + 1}.")
-    for each in predictions:
-        labels = (f"{_plain(label.name)} {label.probability:.1%}" for label in each.labels)
-        table.add_row(_plain(each.path), *labels)
-    Console(highlight=False).print(table)
+    ranks = max((len(each.labels) for each in predictions), default=0)
+    rows = [
+        (each.path, *(f"{label.name} {label.probability:.1%}" for label in each.labels))
+        for each in predictions
+    ]
+    return aligned(("picture", *(f"{rank + 1}." for rank in range(ranks))), rows)
 
 
 def csv_lines(predictions: Iterable[Prediction]) -> Iterator[str]:
@@ -147,13 +140,13 @@ def csv_lines(predictions: Iterable[Prediction]) -> Iterator[str]:
     import io
 
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="")
+    writer = csv.writer(buffer, lineterminator="\n")
 
     def line(cells: Sequence[object]) -> str:
         buffer.seek(0)
         buffer.truncate()
         writer.writerow(cells)
-        return buffer.getvalue()
+        return buffer.getvalue().removesuffix("\n")
 
     for number, each in enumerate(predictions):
         if number == 0:
@@ -163,18 +156,17 @@ def csv_lines(predictions: Iterable[Prediction]) -> Iterator[str]:
         yield line([each.path, *answers])
 
 
-def print_timings(timings: Sequence[Timing]) -> None:
+def timing_table(timings: Sequence[Timing]) -> str:
     """A line for each way: pictures a second, and the ratio to the first."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("way", box=None)
-    for column in ("pictures/s (median)", "slowest", "fastest", "ratio"):
-        table.add_column(column, justify="right")
-    for each in timings:
-        rates = (each.pictures_per_second, each.slowest, each.fastest)
-        table.add_row(each.name, *(f"{rate:.1f}" for rate in rates), f"{each.ratio:.2f}x")
-    Console(highlight=False).print(table)
+    rows = [
+        (
+            each.name,
+            *(f"{rate:.1f}" for rate in (each.pictures_per_second, each.slowest, each.fastest)),
+            f"{each.ratio:.2f}x",
+        )
+        for each in timings
+    ]
+    return aligned(("way", "pictures/s (median)", "slowest", "fastest", "ratio"), rows)
 
 
 def picture_text(picture: Picture, *, columns: int = 22) -> list[str]:
@@ -195,8 +187,8 @@ def side_by_side(blocks: Sequence[Sequence[str]], *, gap: int = 3) -> str:
     ab d
     c
     """
-    widths = [max(map(len, block)) for block in blocks]
-    height = max(map(len, blocks))
+    widths = [max(map(len, block), default=0) for block in blocks]
+    height = max(map(len, blocks), default=0)
     lines = []
     for row in range(height):
         cells = (
@@ -205,10 +197,3 @@ def side_by_side(blocks: Sequence[Sequence[str]], *, gap: int = 3) -> str:
         )
         lines.append((" " * gap).join(cells).rstrip())
     return "\n".join(lines)
-
-
-def _plain(text: str) -> str:
-    """The text with what rich would take for markup escaped."""
-    from rich.markup import escape
-
-    return escape(text)

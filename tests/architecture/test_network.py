@@ -109,8 +109,8 @@ def test_a_setting_that_cannot_be_says_why(setting: str, message: str) -> None:
             "filters=1.5; must be a whole number",
         ),
         (
-            'name = "x"\ninput = [8, 8, 3]\n[[layers]]\nkind = "conv"\nname = "c"\nfilters = true\nkernel = 1',
-            "filters=True; must be a whole number",
+            'name = "x"\ninput = [8, 8, 3]\n[[layers]]\nkind = "dense"\nname = "d"\nunits = true',
+            "units=True; must be a whole number",
         ),
         ("name = 'x'\ninput = " + "[" * 5000 + "]" * 5000 + "\n", "net.toml"),
     ],

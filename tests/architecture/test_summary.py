@@ -83,7 +83,7 @@ def test_neurons_and_bytes_of_conv1_by_hand() -> None:
 
 
 def test_the_network_with_the_printed_strides_breaks_at_conv4() -> None:
-    with pytest.raises(MisfitError, match="conv4.*55 -> 14 -> 10 -> 3 -> 1") as caught:
+    with pytest.raises(MisfitError, match=r"conv4.*55 -> 14 -> 10 -> 3 -> 1") as caught:
         summarize(edit(NOTES, "pool1.stride=4", "pool2.stride=3"))
     assert caught.value.layer == "conv4"
     assert [layer.name for layer in caught.value.summary.layers][-2:] == ["conv3", "relu3"]

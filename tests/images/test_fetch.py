@@ -23,6 +23,7 @@ from alexnet.images.fetch import (
 
 CONTENT = b"abc"
 FILES = PublicFiles(
+    megabytes=1,
     name="letters",
     sha256={"letters.gz": hashlib.sha256(CONTENT).hexdigest()},
     package="dataset-letters",
@@ -71,7 +72,9 @@ def test_the_systems_files_come_first_and_nothing_is_fetched(tmp_path: Path, cac
 
 
 def test_what_was_fetched_is_kept(tmp_path: Path, cache: Path) -> None:
-    assert find_or_fetch(FILES, system=tmp_path, routes=[right]) == cache / "letters"
+    told: list[str] = []
+    assert find_or_fetch(FILES, on_fetch=told.append, system=tmp_path, routes=[right]) == cache / "letters"
+    assert told == [f"letters: fetching 1 MB, once, into {cache / 'letters'} (right)"]
     assert find_or_fetch(FILES, system=tmp_path, routes=[absent]) == cache / "letters"
     assert sorted(path.name for path in cache.rglob("*")) == ["letters", "letters.gz"]
 
@@ -192,7 +195,7 @@ def test_files_come_by_url(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     right(FILES, home)
-    files = PublicFiles(name="letters", sha256=FILES.sha256, package="", url=f"{home.as_uri()}/")
+    files = PublicFiles(name="letters", megabytes=1, sha256=FILES.sha256, package="", url=f"{home.as_uri()}/")
     place = find_or_fetch(files, system=tmp_path, routes=[from_https])
     assert read_verified(place / "letters.gz", FILES.sha256["letters.gz"]) == CONTENT
     (home / "letters.gz").unlink()

@@ -38,8 +38,8 @@ Cells = Sequence[str]
 def text(summary: Summary, *, formulas: bool) -> str:
     """Two tables of 80 columns at most (shapes and weights; costs), the totals in words, the formulas."""
     rows = _shown(summary)
-    parts = [_title(summary), _aligned(_SHAPE_HEAD, [*map(_shape_cells, rows), _shape_total(summary)])]
-    parts.append(_aligned(_COST_HEAD, [_cost_cells(row, _activation(summary, row)) for row in rows]))
+    parts = [_title(summary), aligned(_SHAPE_HEAD, [*map(_shape_cells, rows), _shape_total(summary)])]
+    parts.append(aligned(_COST_HEAD, [_cost_cells(row, _activation(summary, row)) for row in rows]))
     parts.append("\n".join(remarks(summary)))
     if formulas:
         parts.append("\n\n".join(_formula_text(row) for row in summary.layers))
@@ -189,7 +189,7 @@ def _words(name: str) -> str:
     return name.replace("_", " ").replace("macs", "MACs")
 
 
-def _aligned(head: Cells, rows: Iterable[Cells]) -> str:
+def aligned(head: Cells, rows: Iterable[Cells]) -> str:
     """Columns as wide as their widest cell, numbers to the right, the first column to the left."""
     lines = [head, *rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]

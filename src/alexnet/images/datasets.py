@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,22 +17,28 @@ from alexnet.images.folders import SPLIT_NAMES, class_files, labelled, listed, r
 from alexnet.images.named import NAMED, read_named
 from alexnet.images.splits import Dataset, Split
 
-__all__ = ["Dataset", "Split", "open_dataset", "open_split"]
+__all__ = ["Dataset", "Split", "is_undivided", "open_dataset", "open_split"]
 
 
 def open_dataset(
-    spec: str | Path, *, seed: int = 0, validation_share: float = 0.1, fetch: bool = True
+    spec: str | Path,
+    *,
+    seed: int = 0,
+    validation_share: float = 0.1,
+    fetch: bool = True,
+    on_fetch: Callable[[str], None] = lambda _: None,
 ) -> Dataset:
     """Open a named set or a folder, with its pictures found but not yet decoded.
 
     A folder holds `train` with `val` (or `valid`, `validation`) or `test` or both, and a folder for each
     class in each; or just a folder for each class. Where there is no validation split, `validation_share` of
     each class's training pictures becomes it, chosen by `seed`. A named set's splits have sizes of their own.
-    `fetch` allows a named set to be fetched where it is not on this machine. Raises `DataError` for anything
-    else, and where the pictures cannot be a classifier's: none at all, or one class only.
+    `fetch` allows a named set to be fetched where it is not on this machine; `on_fetch` is told of it.
+    Raises `DataError` for anything else, and where the pictures cannot be a classifier's: none at all, or one
+    class only.
     """
     if spec in NAMED:
-        return read_named(str(spec), seed=seed, fetch=fetch)
+        return read_named(str(spec), seed=seed, fetch=fetch, on_fetch=on_fetch)
     return read_folder(_existing_folder(spec), seed=seed, validation_share=validation_share)
 
 
@@ -70,6 +76,11 @@ def open_split(
     if chosen is None:
         raise DataError(f"{spec}: no test split; it must have one; add a folder test or choose validation")
     return _relabelled(chosen, dataset, class_names)
+
+
+def is_undivided(spec: str | Path) -> bool:
+    """Whether `spec` is a folder of class folders: training divides it, and a split must be asked for."""
+    return spec not in NAMED and Path(spec).is_dir() and not split_folders(Path(spec))
 
 
 def _relabelled(split: Split, dataset: Dataset, class_names: Sequence[str]) -> Split:

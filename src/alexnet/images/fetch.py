@@ -31,6 +31,7 @@ class PublicFiles:
 
     name: str  # of their folder, in the system's folder, in the package and in the cache
     sha256: Mapping[str, str]  # by file name; of the decompressed bytes, as compressed ones differ by maker
+    megabytes: int  # to be fetched
     package: str  # of Debian and its descendants
     url: str  # a file's name comes after it
 
@@ -120,12 +121,14 @@ def find_or_fetch(
     files: PublicFiles,
     *,
     fetch: bool = True,
+    on_fetch: Callable[[str], None] = lambda _: None,
     system: Path = SYSTEM_FOLDER,
     routes: Sequence[Route] = (from_apt, from_https),
 ) -> Path:
     """Return the folder that holds all the files: the system's, the cache, or the cache after fetching them.
 
-    Fetched files come into the cache only once all are there and verified. Raises `DataError`, saying what
+    Fetched files come into the cache only once all are there and verified; `on_fetch` is told, before each
+    try, what is fetched to where. Raises `DataError`, saying what
     was tried, where they cannot be had.
     """
     kept = cache_folder() / files.name
@@ -135,6 +138,7 @@ def find_or_fetch(
             return place
     tried = [f"{place}: not there" for place in places]
     for route in routes if fetch else ():
+        on_fetch(f"{files.name}: fetching {files.megabytes} MB, once, into {kept} ({route.__name__})")
         try:
             _fetch(files, route, kept)
         except (OSError, DataError) as error:

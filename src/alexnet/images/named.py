@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -20,6 +22,7 @@ FASHION_MNIST = PublicFiles(
         "t10k-images-idx3-ubyte.gz": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
         "t10k-labels-idx1-ubyte.gz": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
     },
+    megabytes=31,
     package="dataset-fashion-mnist",
     url="https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
 )
@@ -41,24 +44,28 @@ NAMED = (FASHION_MNIST.name, "digits")
 """The names that `read_named` takes."""
 
 
-def read_named(name: str, *, seed: int = 0, fetch: bool = True) -> Dataset:
-    """Read one of the `NAMED` sets; raises `DataError` for another name."""
+def read_named(
+    name: str, *, seed: int = 0, fetch: bool = True, on_fetch: Callable[[str], None] = lambda _: None
+) -> Dataset:
+    """Read one of the `NAMED`, of whose fetching `on_fetch` is told; raises `DataError` for another name."""
     match name:
         case FASHION_MNIST.name:
-            return read_fashion_mnist(seed=seed, fetch=fetch)
+            return read_fashion_mnist(seed=seed, fetch=fetch, on_fetch=on_fetch)
         case "digits":
             return read_digits(seed=seed)
         case _:
             raise DataError(f"{name}: not a named set; it must be one of {', '.join(NAMED)}")
 
 
-def read_fashion_mnist(*, seed: int = 0, fetch: bool = True) -> Dataset:
+def read_fashion_mnist(
+    *, seed: int = 0, fetch: bool = True, on_fetch: Callable[[str], None] = lambda _: None
+) -> Dataset:
     """Read Fashion-MNIST: 55,000, 5,000 and 10,000 grey pictures of clothes, 28 × 28, in ten classes.
 
     The 5,000 are set apart from the original's 60,000 for training, 500 of each class, by `seed`. Raises
     `DataError` where the files are not on this machine and may not or cannot be fetched.
     """
-    folder = find_or_fetch(FASHION_MNIST, fetch=fetch)
+    folder = find_or_fetch(FASHION_MNIST, fetch=fetch, on_fetch=on_fetch)
 
     def read(prefix: str, split: str) -> Split:
         images, labels = (

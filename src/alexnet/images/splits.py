@@ -85,6 +85,8 @@ def divide(labels: Labels, share: float, *, seed: int) -> tuple[Labels, Labels]:
     >>> len(stay), len(apart)
     (9, 3)
     """
+    if seed < 0:
+        raise DataError(f"seed: {seed}; it must be at least 0")
     if not 0 < share < 1:
         raise DataError(f"validation share: {share}; it must be above 0 and below 1; 0.1 is usual")
     random = np.random.default_rng(seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,18 +57,20 @@ def predict(
 def find_pictures(paths: Iterable[str | Path]) -> list[Path]:
     """The picture files that `paths` lead to: files as they are, folders searched, globs expanded."""
     found: list[Path] = []
-    for path in paths:
-        given = Path(path)
-        if given.is_dir():
-            inside = pictures_below(given)
-            if not inside:
-                raise PictureError(f"{given}: no pictures in this folder; must hold some; check the path")
-            found += inside
-        elif not given.exists() and (matches := _glob(str(path))):
-            found += find_pictures(matches)
-        else:
-            found.append(given)  # decoding it tells what is wrong with it
+    for path in map(str, paths):
+        # What is neither there nor matches anything is left as it is: decoding it tells what is wrong.
+        for given in [path] if os.path.lexists(path) else _glob(path) or [path]:
+            found += _pictures_at(given)
     return found
+
+
+def _pictures_at(path: str) -> list[Path]:
+    if not os.path.isdir(path):  # noqa: PTH112  # Path.is_dir raises where a name is too long
+        return [Path(path)]
+    inside = pictures_below(Path(path))
+    if not inside:
+        raise PictureError(f"{path}: no pictures in this folder; must hold some; check the path")
+    return inside
 
 
 def _glob(pattern: str) -> list[str]:

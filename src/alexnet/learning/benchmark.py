@@ -105,6 +105,8 @@ def _train_loop(
     optimizer = make_optimizer(model, DEFAULT)
 
     def step() -> None:
-        training_step(model, optimizer, batch, labels, precision=precision)[0].item()
+        training_step(model, optimizer, batch, labels, precision=precision, clip_norm=DEFAULT.clip_norm)[
+            0
+        ].item()
 
     return step

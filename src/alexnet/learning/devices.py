@@ -9,6 +9,7 @@ import torch
 
 from alexnet.errors import TrainingError
 
+_KINDS = ("cpu", "cuda", "mps")  # that training and answers were made for
 PRECISIONS = ("auto", "bf16", "fp32")
 
 
@@ -23,6 +24,8 @@ def choose_device(name: str = "auto") -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type not in _KINDS:
+            raise RuntimeError(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError):
         raise TrainingError(

@@ -59,7 +59,8 @@ class Report:
         right = self.probabilities[np.arange(self.pictures), self.labels][:, None]
         # Of equals the earlier class is ahead, as in `predictions`.
         earlier = np.arange(len(self.class_names)) < self.labels[:, None]
-        ahead = (self.probabilities > right) | ((self.probabilities == right) & earlier)
+        # Not `>`: where the answer is not a number, nothing speaks for the right class.
+        ahead = ~(self.probabilities <= right) | ((self.probabilities == right) & earlier)
         return float((ahead.sum(axis=1) < k).mean())
 
     def per_class(self) -> list[tuple[str, int, int]]:

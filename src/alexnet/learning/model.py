@@ -40,9 +40,10 @@ class Normalize(nn.Module):
 class AlexNet(nn.Sequential):
     """A Network as a torch module: `normalize`, then its layers under their names.
 
-    Takes uint8 (N, height, width, depth), gives logits float32 or bf16 (N, classes). Weights are drawn anew
-    from torch's global generator: normal with variance 2 / fan-in before a ReLU (He et al. 2015) and
-    1 / fan-in elsewhere; biases are zero. Raises MisfitError for a network that does not fit.
+    Takes uint8 (N, height, width, depth), gives logits float32 or bf16 (N, classes). Weights are drawn from
+    torch's global generator: normal, of variance 2 / fan-in (He et al. 2015), in fully connected layers
+    2 / the mean of fan-in and fan-out, in the last layer a hundredth of that; biases are zero. Raises
+    MisfitError for a network that does not fit, NetworkError for a layer name that torch needs itself.
 
     >>> from alexnet import NOTES
     >>> model = AlexNet(NOTES)
@@ -58,8 +59,9 @@ class AlexNet(nn.Sequential):
         modules: OrderedDict[str, nn.Module] = OrderedDict(
             normalize=Normalize(mean or [127.5] * depth, scale or [127.5] * depth)
         )
+        taken = nn.Sequential()
         for layer, row in zip(network.layers, summarize(network).layers, strict=True):
-            if layer.name in modules or hasattr(nn.Sequential, layer.name):
+            if layer.name in (*modules, "network") or hasattr(taken, layer.name):
                 raise NetworkError(f"Layer '{layer.name}': the name is torch's own; give it another one")
             modules[layer.name] = _module(layer, row)
         super().__init__(modules)
@@ -71,12 +73,16 @@ class AlexNet(nn.Sequential):
     def _initialize(self) -> None:
         modules = list(self.children())
         for module, follower in zip(modules, [*modules[1:], None], strict=True):
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                fan_in = module.weight[0].numel()
-                gain = 2.0 if isinstance(follower, nn.ReLU) else 1.0
-                module.weight.normal_(std=sqrt(gain / fan_in))
-                assert module.bias is not None  # _module gives every one of them a bias
-                module.bias.zero_()
+            if not isinstance(module, nn.Conv2d | nn.Linear):
+                continue
+            # Where a layer has more outputs than inputs, fan-in alone lets gradients grow on their way back.
+            fan_out = module.weight[:, 0].numel() if isinstance(module, nn.Linear) else None
+            fan_in = module.weight[0].numel()
+            deviation = sqrt(2 / (fan_in if fan_out is None else (fan_in + fan_out) / 2))
+            # Logits a tenth as large: the first answers are near chance, whatever the picture.
+            module.weight.normal_(std=deviation if follower is not None else deviation / 10)
+            assert module.bias is not None  # _module gives every one of them a bias
+            module.bias.zero_()
 
 
 Module = TypeVar("Module", bound=nn.Module)

@@ -41,7 +41,7 @@ class Limit:
         """Seconds since the start."""
         return perf_counter() - self.started
 
-    def share(self, steps: int) -> float:
+    def share(self, steps: float) -> float:
         """How much of the run is done after so many steps, 0 to 1."""
         shares = [0.0]
         if self.epochs is not None:

@@ -16,10 +16,11 @@ class Recipe:
     """
 
     batch_size: int = 128  # pictures a step
-    learning_rate: float = 0.01  # the schedule's peak, for the mean loss over a batch
+    learning_rate: float = 0.04  # the schedule's peak, for the mean loss over a batch
     momentum: float = 0.9
     weight_decay: float = 5e-4  # as in Krizhevsky et al. 2012, section 5; not for biases
     warmup: float = 0.05  # share of the run in which the rate rises from zero
+    clip_norm: float = 1.0  # gradients are scaled down to at most this norm: large rates do not diverge
     mirror: bool = True  # mirror half of the pictures, where a mirrored picture keeps its class
     random_crop: bool = True  # crop anywhere in the canvas, where the view leaves a margin
 
@@ -33,6 +34,7 @@ class Recipe:
             ("learning_rate", 0 < self.learning_rate < float("inf"), "above 0"),
             ("momentum", 0 <= self.momentum < 1, "from 0 to below 1"),
             ("weight_decay", 0 <= self.weight_decay < float("inf"), "at least 0"),
+            ("clip_norm", self.clip_norm > 0, "above 0"),
             ("warmup", 0 <= self.warmup < 1, "from 0 to below 1"),
         )
         for name, holds, rule in rules:

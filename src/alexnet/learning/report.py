@@ -165,8 +165,9 @@ def _curves(history: History) -> str:
     loss, accuracy = figure.subplots(1, 2)
     steps = history.steps
     pictures = [step.pictures for step in steps]
-    loss.plot(pictures, [step.train_loss for step in steps], label="training")
-    accuracy.plot(pictures, [step.train_accuracy for step in steps], label="training")
+    style = "-" if len(steps) > 2 else ".-"  # a line of one point cannot be seen
+    loss.plot(pictures, [step.train_loss for step in steps], style, label="training")
+    accuracy.plot(pictures, [step.train_accuracy for step in steps], style, label="training")
     judged = [epoch for epoch in history.epochs if epoch.validation_accuracy is not None]
     where = [epoch.pictures for epoch in judged]
     loss.plot(where, [epoch.validation_loss for epoch in judged], "o-", label="validation")

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+from torch.nn.utils import clip_grad_norm_
 
 from alexnet.images import views
 from alexnet.images.batches import load_batches
@@ -25,16 +26,19 @@ def training_step(
     labels: Tensor,
     *,
     precision: torch.dtype,
+    clip_norm: float,
 ) -> tuple[Tensor, Tensor]:
     """One step of gradient descent on uint8 (N, H, W, 3) and labels (N,): mean loss, number right.
 
-    Both are left on the device: reading them waits for it.
+    Gradients whose norm, over all parameters, is above `clip_norm` are scaled down to it.
+    Both figures are left on the device: reading them waits for it.
     """
     with autocast(batch.device, precision):
         logits: Tensor = model(batch)
         loss = cross_entropy(logits, labels)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
+    clip_grad_norm_(model.parameters(), clip_norm)
     optimizer.step()
     return loss.detach(), (logits.detach().argmax(dim=1) == labels).sum()
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from alexnet.architecture.network import Network, to_mapping
+from alexnet.architecture.summary import summarize
 from alexnet.errors import NetworkError, TrainingError
 from alexnet.images import views
 from alexnet.images.batches import load_batches
@@ -27,14 +28,16 @@ from alexnet.learning import runs
 from alexnet.learning.augment import random_crops, random_mirror
 from alexnet.learning.devices import choose_device, choose_precision
 from alexnet.learning.evaluate import Report, evaluate
+from alexnet.learning.interrupts import Interrupts, count_interrupts
 from alexnet.learning.model import AlexNet
 from alexnet.learning.progress import Limit, Phase, Progress, Tally
 from alexnet.learning.recipe import DEFAULT, Recipe, schedule
 from alexnet.learning.step import channel_statistics, make_optimizer, training_step
 from alexnet.learning.weights import Weights, save_weights, torch_classifier
+from alexnet.writing import link_whole
 
 DEFAULT_EPOCHS = 20
-_STEPS_A_LINE = 10  # of steps.csv; also how often progress is told
+_STEPS_A_LINE = 10  # of steps.csv
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,12 +76,15 @@ def train(
     early: its weights are saved as they are. Raises TrainingError for settings out of range and for a loss
     that is not finite, and what reading pictures and writing files raises.
     """
+    started = perf_counter()
     if epochs is None and time_limit is None:
         epochs = DEFAULT_EPOCHS
     if epochs is not None and epochs < 1:
         raise TrainingError(f"epochs: {epochs}; must be at least 1")
     if time_limit is not None and not time_limit > 0:
         raise TrainingError(f"time limit: {time_limit} s; must be above 0")
+    if not 0 <= seed < 1 << 32:
+        raise TrainingError(f"seed: {seed}; must be from 0 to {(1 << 32) - 1}")
     if network.input[2] != 3:
         raise NetworkError(f"network '{network.name}': input depth {network.input[2]}; must be 3, for RGB")
     chosen_device = choose_device(device)
@@ -86,12 +92,11 @@ def train(
     network = network.with_classes(len(data.class_names))
     view = View.of(*network.input[:2], tight=data.tight)
     mean, scale = channel_statistics(data.train, view, workers=workers)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = AlexNet(network, mean=mean, scale=scale)
+    model = _new_model(network, mean, scale, seed=seed, device=chosen_device)
+    existed = output is not None and Path(output).exists()
     folder = runs.new_run_folder(output, name=data.name)
     run = _Run(
-        model=model.to(chosen_device),
+        model=model,
         data=data,
         view=view,
         folder=folder,
@@ -100,7 +105,7 @@ def train(
             epochs=epochs,
             seconds=time_limit,
             steps_an_epoch=-(-len(data.train) // recipe.batch_size),
-            started=perf_counter(),
+            started=started,
         ),
         device=chosen_device,
         precision=chosen_precision,
@@ -109,10 +114,27 @@ def train(
         on_progress=on_progress,
     )
     try:
-        return run.to_the_end()
+        with count_interrupts() as run.interrupts:
+            return run.to_the_end()
     finally:
-        if not any(folder.iterdir()):  # nothing was worth keeping: an unreadable picture, a full disk
+        # Nothing was worth keeping: an unreadable picture, a full disk.
+        if not existed and not any(folder.iterdir()):
             folder.rmdir()
+
+
+def _new_model(
+    network: Network, mean: list[float], scale: list[float], *, seed: int, device: torch.device
+) -> AlexNet:
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return AlexNet(network, mean=mean, scale=scale).to(device)
+    except (RuntimeError, MemoryError, OverflowError):
+        parameters = summarize(network).parameters
+        raise TrainingError(
+            f"network '{network.name}': {parameters:,} parameters do not fit in the memory of {device}; "
+            "must be fewer; make its layers smaller"
+        ) from None
 
 
 @dataclass(kw_only=True)
@@ -136,6 +158,7 @@ class _Run:
     steps: int = 0
     pictures: int = 0
     interrupted: bool = False
+    interrupts: Interrupts = field(default_factory=Interrupts)
 
     def to_the_end(self) -> History:
         optimizer = make_optimizer(self.model, self.recipe)
@@ -144,7 +167,10 @@ class _Run:
             if tally.pictures:
                 self._close_epoch(tally, optimizer)
         if not self.epochs:
-            raise TrainingError("training: interrupted before its first step; nothing was saved")
+            cause = "interrupted" if self.interrupted else "the time limit was reached"
+            raise TrainingError(
+                f"training: {cause} before its first step; nothing was saved; give it more time"
+            )
         return History(
             output=self.folder,
             network=self.model.network,
@@ -166,25 +192,36 @@ class _Run:
                     share = self.limit.share(self.steps)
                     if share >= 1:
                         break
-                    rate = self.recipe.learning_rate * schedule(share, warmup=self.recipe.warmup)
+                    # The rate of the step's middle: neither the first step nor the last is wasted on zero.
+                    middle = self.limit.share(self.steps + 0.5)
+                    rate = self.recipe.learning_rate * schedule(middle, warmup=self.recipe.warmup)
                     for group in optimizer.param_groups:
                         group["lr"] = rate
                     loss, right = training_step(
-                        self.model, optimizer, batch, labels, precision=self.precision
+                        self.model,
+                        optimizer,
+                        batch,
+                        labels,
+                        precision=self.precision,
+                        clip_norm=self.recipe.clip_norm,
                     )
                     tally.add(loss, right, len(labels))
                     few.add(loss, right, len(labels))
                     self.steps += 1
-                    # Reading a figure waits for the device: not at every step.
-                    if self.steps % _STEPS_A_LINE == 0:
+                    line_is_full = self.steps % _STEPS_A_LINE == 0
+                    if line_is_full:
                         self._add_line(few, self.pictures + tally.pictures, rate)
                         few = Tally.on(self.device)
                         self._estimate_validation(tally)
+                    # Reading a figure from a GPU waits for it: not at every step.
+                    if line_is_full or self.device.type == "cpu":
                         self._tell("training", tally)
-                if few.pictures:
-                    self._add_line(few, self.pictures + tally.pictures, optimizer.param_groups[0]["lr"])
+                    if self.interrupts.count:
+                        raise KeyboardInterrupt
         except KeyboardInterrupt:
             self.interrupted = True
+        if few.pictures:
+            self._add_line(few, self.pictures + tally.pictures, optimizer.param_groups[0]["lr"])
         self.pictures += tally.pictures
         return tally
 
@@ -192,7 +229,7 @@ class _Run:
         """One epoch's batches in a new random order, augmented, on the device."""
         epoch = len(self.epochs) + 1
         order = np.random.default_rng((self.seed, epoch)).permutation(len(self.data.train)).tolist()
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        generator = torch.Generator().manual_seed((self.seed << 20) + epoch)
         view, crop = self.view, self.recipe.random_crop
 
         def shape(picture: Picture) -> Picture:
@@ -258,13 +295,17 @@ class _Run:
         """Validate, and save what is last and what is best; Ctrl-C meanwhile leaves out the validation."""
         self._check(tally.mean_loss())
         trained = tally.rate()
-        self._tell("interrupted" if self.interrupted else "validation", tally)
         started = perf_counter()
+        report = None
         try:
+            self._tell("interrupted" if self.interrupted else "validation", tally)
             report = self._validate()
             self.limit.validation_seconds = perf_counter() - started
         except KeyboardInterrupt:
-            self.interrupted, report = True, None
+            self.interrupted = True
+        self.interrupted = self.interrupted or self.interrupts.count > 0
+        if report is not None:
+            self._check(report.loss)
         self.epochs.append(
             runs.Epoch(
                 epoch=len(self.epochs) + 1,
@@ -286,7 +327,13 @@ class _Run:
     def _validate(self) -> Report:
         weights = Weights(model=self.model, class_names=self.data.class_names, view=self.view, metrics={})
         classifier = torch_classifier(weights, device=self.device, precision=self.precision)
-        return evaluate(classifier, self.data.validation, workers=self.workers)
+        return evaluate(
+            classifier, self.data.validation, workers=self.workers, on_progress=self._stop_if_insisted
+        )
+
+    def _stop_if_insisted(self, _: int) -> None:
+        if self.interrupts.count > 1:
+            raise KeyboardInterrupt
 
     def _save(self, *, best: bool) -> None:
         last = self.epochs[-1]
@@ -302,7 +349,7 @@ class _Run:
         )
         save_weights(self.folder / runs.LAST, weights)
         if best:
-            save_weights(self.folder / runs.BEST, weights)
+            link_whole(self.folder / runs.BEST, self.folder / runs.LAST)
         runs.write_lines(self.folder / runs.METRICS, self.epochs)
         runs.write_lines(self.folder / runs.STEPS, self.lines)
         runs.write_description(self.folder, self._description())

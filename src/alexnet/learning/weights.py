@@ -56,7 +56,7 @@ def load_weights(path: str | Path) -> Weights:
             raise WeightsError(f"format {described['format']}; must be at most {FORMAT}; update alexnet")
         network = from_mapping(described["network"])
         view = View.from_dict(described["view"])
-        class_names = tuple(str(name) for name in described["class_names"])
+        class_names = _names(described["class_names"])
         metrics = dict(described["metrics"])
         if len(class_names) != network.classes:
             raise WeightsError(
@@ -108,11 +108,17 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: not a whole safetensors file ({error}); it may be truncated") from None
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, RecursionError):
         raise WeightsError(f"{path}: carries no network; must be a weights file that alexnet wrote") from None
     if not isinstance(described, dict):
         raise WeightsError(f"{path}: its description is damaged; must be as alexnet wrote it")
     return described, tensors
+
+
+def _names(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise TypeError
+    return tuple(value)
 
 
 def _check_tensors(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:

@@ -1,0 +1,88 @@
+"""What several test files need: a small network, folders of coloured pictures, a weights file."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import alexnet
+from alexnet import Conv, Dense, Flatten, MaxPool, Network, ReLU
+from alexnet.images.views import View
+from alexnet.learning.model import AlexNet
+from alexnet.learning.weights import Weights, save_weights
+
+COLOURS = {"blue": (40, 50, 210), "green": (40, 200, 60), "red": (220, 40, 30)}
+
+
+@pytest.fixture(scope="session")
+def small() -> Network:
+    """24x24 pixels, two convolutions, three fully connected layers, three classes: milliseconds a step."""
+    return Network(
+        name="small",
+        source="tests/conftest.py",
+        input=(24, 24, 3),
+        layers=(
+            Conv(name="conv1", filters=8, kernel=5, stride=2),
+            ReLU(name="relu1"),
+            MaxPool(name="pool1", kernel=3, stride=2),
+            Conv(name="conv2", filters=12, kernel=3, padding=1),
+            ReLU(name="relu2"),
+            Flatten(name="flatten"),
+            Dense(name="fc1", units=24),
+            ReLU(name="relu3"),
+            Dense(name="fc2", units=16),
+            ReLU(name="relu4"),
+            Dense(name="fc3", units=3),
+        ),
+    )
+
+
+@pytest.fixture(scope="session")
+def paint() -> Callable[..., Path]:
+    """Make a folder of class folders: noisy blue, green and red PNGs of 30 x 40 pixels."""
+
+    def paint(folder: Path, *, count: int = 8, classes: tuple[str, ...] = tuple(COLOURS)) -> Path:
+        random = np.random.default_rng(0)
+        for name in classes:
+            (folder / name).mkdir(parents=True)
+            for index in range(count):
+                noise = random.integers(-30, 31, (30, 40, 3))
+                pixels = np.clip(np.array(COLOURS[name]) + noise, 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / name / f"{index:02}.png")
+        return folder
+
+    return paint
+
+
+@pytest.fixture(scope="session")
+def coloured(paint: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight pictures of each of three classes, in class folders; not to be written to."""
+    return paint(tmp_path_factory.mktemp("pictures") / "coloured")
+
+
+@pytest.fixture(scope="session")
+def weights_file(small: Network, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Untrained weights of the small network for the coloured pictures; not to be written to."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = AlexNet(small, mean=[100.0, 110.0, 120.0], scale=[60.0, 61.0, 62.0])
+    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    weights = Weights(
+        model=model, class_names=tuple(COLOURS), view=View.of(24, 24), metrics={"validation_top1": 0.5}
+    )
+    save_weights(path, weights)
+    return path
+
+
+@pytest.fixture(scope="session")
+def python() -> tuple[list[str], dict[str, str]]:
+    """How to start a Python that finds this alexnet: the command's beginning and its environment."""
+    source = str(Path(alexnet.__file__).parents[1])
+    return [sys.executable, "-W", "error"], {**os.environ, "PYTHONPATH": source, "COLUMNS": "100"}

@@ -1,0 +1,774 @@
+"""The command line: what it prints, where it prints it, what it leaves, and how it refuses."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from safetensors.torch import load_file, save_file
+
+from alexnet import NETWORKS, NOTES, Network, edit, from_toml, summarize, to_toml
+from alexnet.cli import app
+from alexnet.learning.weights import load_weights
+from alexnet.terminal import duration
+
+GOLDEN = Path(__file__).parent / "golden"
+Start = tuple[list[str], dict[str, str]]
+
+# The whole test run's settings for a run that takes a moment: one thread that loads pictures, float32.
+QUICK = ("--workers", "1", "--precision", "fp32", "--batch-size", "6", "--lr", "0.02")
+
+
+def alexnet(*arguments: str | Path) -> Result:
+    """Run a command in this process; help is 100 columns wide whatever the terminal."""
+    return CliRunner().invoke(app, [str(each) for each in arguments], prog_name="alexnet", terminal_width=100)
+
+
+def done(*arguments: str | Path) -> Result:
+    """Run a command that must succeed."""
+    result = alexnet(*arguments)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def refused(*arguments: str | Path) -> str:
+    """Run a command that must refuse its input: its one line, without what begins every one."""
+    result = alexnet(*arguments)
+    return refusal(result.exit_code, result.stderr)
+
+
+def refusal(code: int, stderr: str) -> str:
+    told = [line for line in stderr.splitlines() if not line.startswith(("training ", "validation "))]
+    assert code == 2, (code, stderr)
+    assert len(told) == 1, stderr
+    assert told[0].startswith("alexnet: ")
+    assert "Traceback" not in stderr
+    return told[0].removeprefix("alexnet: ")
+
+
+def everything_below(folder: Path) -> dict[str, bytes | None]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else None
+        for path in folder.rglob("*")
+    }
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder as the working folder."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def nothing_left(here: Path) -> Iterator[None]:
+    """Fails a test after which the working folder holds other files than before the command."""
+    yield
+    assert everything_below(here) == {}
+
+
+@pytest.fixture(scope="session")
+def toml(small: Network, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("network") / "small.toml"
+    path.write_text(to_toml(small), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def trained(toml: Path, coloured: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
+    """A run that learned the three colours, and what the command said."""
+    output = tmp_path_factory.mktemp("trained") / "run"
+    arguments = ("train", coloured, "--network", toml, "--epochs", "8", "--output", output, *QUICK)
+    return output, done(*arguments)
+
+
+# --- golden files -----------------------------------------------------------------------------------------
+
+
+def assert_golden(name: str, text: str) -> None:
+    """Compare with tests/golden/NAME.txt; REWRITE_GOLDEN=1 writes it, for the diff to be read."""
+    path = GOLDEN / f"{name}.txt"
+    if os.environ.get("REWRITE_GOLDEN") == "1":
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    assert path.is_file(), f"{path.name} is missing; run: make golden"
+    assert text == path.read_text(encoding="utf-8"), f"{path.name} differs; run make golden, read the diff"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("summary", ("summary",)),
+        ("summary_formulas", ("summary", "notes", "--formulas")),
+        ("summary_markdown", ("summary", "--format", "markdown")),
+        ("summary_224", ("summary", "--set", "input=224")),
+    ],
+)
+def test_summary_is_the_golden_text(name: str, arguments: tuple[str, ...]) -> None:
+    result = done(*arguments)
+    assert result.stderr == ""
+    assert_golden(name, result.stdout)
+
+
+def test_a_network_that_breaks_is_the_golden_text() -> None:
+    result = alexnet("summary", "--set", "pool1.stride=4", "--set", "pool2.stride=3")
+    assert_golden("summary_broken", result.stdout + result.stderr)
+
+
+COMMANDS = (
+    (),
+    ("summary",),
+    ("train",),
+    ("evaluate",),
+    ("predict",),
+    ("benchmark",),
+    ("benchmark", "train"),
+    ("demo",),
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_is_the_golden_text(command: tuple[str, ...]) -> None:
+    assert_golden("_".join(("help", *command)), done(*command, "--help").stdout)
+    assert done(*command, "-h").stdout == done(*command, "--help").stdout
+
+
+def test_every_command_has_golden_help() -> None:
+    found: set[tuple[str, ...]] = {()}
+    for name, command in app.commands.items():
+        found |= {(name,), *((name, inner) for inner in getattr(command, "commands", {}))}
+    assert found == set(COMMANDS)
+
+
+def test_no_golden_file_is_left_over() -> None:
+    names = {"summary", "summary_formulas", "summary_markdown", "summary_224", "summary_broken"}
+    assert {path.stem for path in GOLDEN.iterdir()} == names | {
+        "_".join(("help", *each)) for each in COMMANDS
+    }
+
+
+def test_the_guard_of_golden_files_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REWRITE_GOLDEN", raising=False)
+    with pytest.raises(AssertionError, match="differs"):
+        assert_golden("summary", "something else")
+    with pytest.raises(AssertionError, match="missing"):
+        assert_golden("no such file", "")
+
+
+# --- summary ----------------------------------------------------------------------------------------------
+
+
+def test_the_tables_of_summary_fit_a_terminal_of_80_columns() -> None:
+    _title, *parts = done("summary").stdout.split("\n\n")
+    tables = [part for part in parts if part.startswith("layer")]
+    assert len(tables) == 2
+    assert max(len(line) for table in tables for line in table.splitlines()) <= 80
+
+
+def test_summary_as_json_is_the_figures() -> None:
+    told = json.loads(done("summary", "notes", "--format", "json").stdout)
+    # The notes: 28.8 million weights, 25.1 million of them in the fully connected layers.
+    assert told["totals"]["weights"] == 28_813_344
+    assert told["totals"]["dense_weights"] == 25_067_520
+    assert [layer["name"] for layer in told["layers"]] == [layer.name for layer in NOTES.layers]
+
+
+def test_summary_as_csv_is_a_line_a_layer() -> None:
+    lines = list(csv.DictReader(io.StringIO(done("summary", "--format", "csv").stdout)))
+    assert [(line["name"], line["output"]) for line in lines][:3] == [
+        ("conv1", "55x55x96"),
+        ("relu1", "55x55x96"),
+        ("pool1", "27x27x96"),
+    ]
+    assert sum(int(line["weights"]) for line in lines) == 28_813_344
+
+
+def test_summary_as_markdown_is_one_table_of_one_width() -> None:
+    table = [line for line in done("summary", "--format", "markdown").stdout.splitlines() if line[:1] == "|"]
+    assert len({line.count("|") for line in table}) == 1
+    assert set(table[1]) <= set("|-: ")
+
+
+def test_summary_as_toml_is_a_network_that_reads_back_equal(here: Path) -> None:
+    text = done("summary", "--set", "conv1.filters=64", "--format", "toml").stdout
+    assert from_toml(text) == edit(NOTES, "conv1.filters=64")
+    (here / "mine.toml").write_text(text, encoding="utf-8")
+    assert done("summary", "mine.toml").stdout == done("summary", "--set", "conv1.filters=64").stdout
+
+
+def test_summary_of_a_weights_file_is_that_of_its_network(weights_file: Path, small: Network) -> None:
+    assert done("summary", weights_file).stdout == summarize(small).text()
+
+
+@pytest.mark.parametrize("form", ["table", "markdown", "csv", "json"])
+def test_a_network_that_breaks_is_refused_in_every_form(form: str) -> None:
+    arguments = ("summary", "--set", "pool1.stride=4", "--set", "pool2.stride=3", "--format", form)
+    result = alexnet(*arguments)
+    message = refusal(result.exit_code, result.stderr)
+    assert message.startswith("Layer 'conv4'")
+    assert "55 -> 14 -> 10 -> 3 -> 1" in message
+    assert "pool2.stride=2 with pool1.stride=2" in message
+    # The table up to the break; other forms are read by programs, for which half a table is none.
+    assert ("conv3" in result.stdout) == (form == "table")
+    assert "conv5" not in result.stdout
+
+
+def test_a_network_that_breaks_at_once_is_refused() -> None:
+    assert "Layer 'conv1'" in refused("summary", "--set", "input=5")
+
+
+def test_the_version_is_the_package_s() -> None:
+    import alexnet as package
+
+    assert done("--version").stdout == f"alexnet, version {package.__version__}\n"
+
+
+# --- what is refused --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("summary", "note"), ("network 'note'", "did you mean 'notes'?")),
+        (("summary", "none.toml"), ("none.toml: cannot be read",)),
+        (("summary", "none.safetensors"), ("none.safetensors: cannot be read",)),
+        (("summary", "."), ("network '.': unknown",)),
+        (("summary", "--set", "pol1.stride=4"), ("no layer 'pol1'", "did you mean 'pool1'?")),
+        (("summary", "--set", "pool1.strid=4"), ("no field 'strid'", "did you mean 'stride'?")),
+        (("summary", "--set", "relu1.stride=4"), ("no field 'stride'", "a relu layer has none")),
+        (("summary", "--set", "pool1.stride"), ("must read layer.field=value",)),
+        (("summary", "--set", "pool1.stride=two"), ("'two'; must be a whole number",)),
+        (("summary", "--set", "pool1.stride=0"), ("stride=0; must be a whole number of at least 1",)),
+        (("summary", "--set", "input=0"), ("input=[0, 0, 3]",)),
+        (("summary", "--set", "classes=-1"), ("units=-1",)),
+        (("train", "none"), ("none: no such data set or folder",)),
+        (("train", "digit"), ("did you mean digits?",)),
+        (("train", "digits", "--network", "note"), ("did you mean 'notes'?",)),
+        (("train", "digits", "--set", "conv9.stride=1"), ("no layer 'conv9'",)),
+        (("train", "digits", "--set", "pool1.stride=4", "--set", "pool2.stride=3"), ("Layer 'conv4'",)),
+        (("train", "digits", "--batch-size", "0"), ("batch_size=0; must be",)),
+        (("train", "digits", "--batch-size", "-4"), ("batch_size=-4",)),
+        (("train", "digits", "--lr", "0"), ("learning_rate=0",)),
+        (("train", "digits", "--lr", "nan"), ("learning_rate=nan",)),
+        (("train", "digits", "--epochs", "0"), ("epochs: 0",)),
+        (("train", "digits", "--time-limit", "0s"), ("time limit: 0",)),
+        (("train", "digits", "--device", "warp"), ("device 'warp'",)),
+        (("train", "digits", "--precision", "fp8"), ("precision 'fp8'",)),
+        (("train", "digits", "--workers", "-1"), ("workers is -1",)),
+        (("train", "digits", "--seed", "-1"), ("seed",)),
+        (("evaluate", "none.safetensors", "digits"), ("none.safetensors: cannot be read",)),
+        (("predict", "none.safetensors", "photo.png"), ("none.safetensors: cannot be read",)),
+        (("predict", ".", "photo.png"), ("directory",)),
+        (("benchmark", "train", "--batch-size", "0"), ("batch size 0",)),
+        (("benchmark", "train", "--rounds", "0"), ("rounds 0",)),
+        (("benchmark", "train", "--network", "note"), ("did you mean 'notes'?",)),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, tuple) else None,
+)
+def test_bad_input_is_one_line_and_leaves_nothing(
+    arguments: tuple[str, ...], words: tuple[str, ...], nothing_left: None
+) -> None:
+    message = refused(*arguments)
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("train", "digits", "--time-limit", "soon"), "soon"),
+        (("train", "digits", "--time-limit", "-3m"), "-3m"),
+        (("train", "digits", "--time-limit", ""), "time-limit"),
+        (("train", "digits", "--batch-size", "many"), "many"),
+        (("train", "digits", "--learning-rate", "1"), "--learning-rate"),
+        (("train",), "DATA"),
+        (("summary", "--format", "xml"), "xml"),
+        (("evaluate", "w.safetensors", "digits", "--views", "5"), "5"),
+        (("predict", "w.safetensors"), "PATH"),
+        (("sumary",), "sumary"),
+        (("--verbose",), "--verbose"),
+        (("benchmark", "infer"), "infer"),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, tuple) else None,
+)
+def test_a_command_that_cannot_be_understood_is_one_line(
+    arguments: tuple[str, ...], word: str, nothing_left: None
+) -> None:
+    assert word in refused(*arguments)
+
+
+@pytest.fixture
+def bad_data(paint: Callable[..., Path], here: Path) -> Callable[[str], str]:
+    """A folder of pictures that cannot be trained on, beside the working folder: its path."""
+
+    def bad_data(kind: str) -> str:
+        folder = here.parent / kind
+        match kind:
+            case "empty":
+                folder.mkdir()
+            case "no pictures":
+                (folder / "red").mkdir(parents=True)
+                (folder / "red" / "notes.txt").write_text("text")
+            case "one class":
+                paint(folder, classes=("red",))
+            case "no folders":
+                paint(folder, classes=("red",))
+                for path in (folder / "red").iterdir():
+                    path.rename(folder / path.name)
+                (folder / "red").rmdir()
+            case "a picture that is none":
+                paint(folder, count=4)
+                (folder / "green" / "02.png").write_text("<html>404</html>")
+            case "one picture a class":
+                paint(folder, count=1)
+            case "a file":
+                folder.write_text("text")
+        return str(folder)
+
+    return bad_data
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("empty", "no pictures"),
+        ("no pictures", "no pictures"),
+        ("one class", "one class folder (red)"),
+        ("no folders", "named after its class"),
+        ("a picture that is none", "02.png: not a picture"),
+        ("one picture a class", "one picture in each class"),
+        ("a file", "a file"),
+    ],
+)
+def test_data_that_cannot_be_trained_on_is_refused(
+    kind: str, words: str, bad_data: Callable[[str], str], toml: Path, nothing_left: None
+) -> None:
+    assert words in refused("train", bad_data(kind), "--network", toml, *QUICK)
+
+
+@pytest.fixture
+def bad_weights(weights_file: Path, tmp_path: Path) -> Callable[[str], Path]:
+    def bad_weights(kind: str) -> Path:
+        path = tmp_path / "bad.safetensors"
+        match kind:
+            case "truncated":
+                path.write_bytes(weights_file.read_bytes()[:-100])
+            case "cut in its header":
+                path.write_bytes(weights_file.read_bytes()[:100])
+            case "empty":
+                path.write_bytes(b"")
+            case "pickle":
+                torch.save(load_file(weights_file), path)
+            case "legacy pickle":
+                torch.save(load_file(weights_file), path, _use_new_zipfile_serialization=False)
+            case "no metadata":
+                save_file(load_file(weights_file), path)
+            case "another class count":
+                text = json.dumps(described(weights_file) | {"class_names": ["a", "b"]})
+                save_file(load_file(weights_file), path, metadata={"alexnet": text})
+        return path
+
+    return bad_weights
+
+
+def described(path: Path) -> dict[str, Any]:
+    content = path.read_bytes()
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    result: dict[str, Any] = json.loads(header["__metadata__"]["alexnet"])
+    return result
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("truncated", "may be truncated"),
+        ("cut in its header", "may be truncated"),
+        ("empty", "may be truncated"),
+        ("pickle", "a pickle"),
+        ("legacy pickle", "a pickle"),
+        ("no metadata", "carries no network"),
+        ("another class count", "2 class names for 3 classes"),
+    ],
+)
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_weights_that_cannot_be_used_are_refused(
+    command: str,
+    kind: str,
+    words: str,
+    bad_weights: Callable[[str], Path],
+    coloured: Path,
+    nothing_left: None,
+) -> None:
+    path = bad_weights(kind)
+    message = refused(command, path, coloured)
+    assert message.startswith(f"{path}: ")
+    assert words in message
+
+
+def test_data_of_other_classes_is_refused(
+    weights_file: Path, paint: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = paint(tmp_path / "other", classes=("red", "blue"))
+    (folder / "red").rename(folder / "purple")
+    assert "purple" in refused("evaluate", weights_file, folder)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("none.png",), "none.png: no such file"),
+        (("*.png",), "*.png: "),
+        ((".",), "no pictures in this folder"),
+        (("--top", "0", "x.png"), "top: 0"),
+        (("--workers", "-1", "x.png"), "workers is -1"),
+        (("a\nb.png",), "a b.png: no such file"),
+    ],
+    ids=str,
+)
+def test_pictures_that_cannot_be_predicted_are_refused(
+    arguments: tuple[str, ...], words: str, weights_file: Path, nothing_left: None
+) -> None:
+    assert words in refused("predict", weights_file, *arguments)
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "jsonl"])
+def test_a_picture_that_is_none_is_named_by_predict(
+    form: str, weights_file: Path, bad_data: Callable[[str], str], nothing_left: None
+) -> None:
+    folder = bad_data("a picture that is none")
+    message = refused("predict", weights_file, folder, "--format", form)
+    assert message.startswith(f"{folder}/green/02.png: not a picture")
+
+
+def test_a_split_that_is_not_there_is_refused(weights_file: Path, coloured: Path) -> None:
+    assert "no test split" in refused("evaluate", weights_file, coloured, "--split", "test")
+
+
+def test_a_run_s_folder_that_holds_something_is_refused(toml: Path, coloured: Path, here: Path) -> None:
+    (here / "run").mkdir()
+    (here / "run" / "best.safetensors").write_text("mine")
+    message = refused("train", coloured, "--network", toml, "--output", "run", *QUICK)
+    assert message.startswith("run: not empty")
+    assert everything_below(here) == {"run": None, "run/best.safetensors": b"mine"}
+
+
+def test_a_loss_that_is_not_finite_is_one_line(toml: Path, coloured: Path, nothing_left: None) -> None:
+    message = refused(
+        "train", coloured, "--network", toml, "--epochs", "10", *QUICK, "--lr", "1e38", "--output", "run"
+    )
+    assert "the loss is" in message
+    assert "lower the learning rate" in message
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(
+    toml: Path, coloured: Path, nothing_left: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    message = refused("train", coloured, "--network", toml, "--epochs", "1", "--output", "run", *QUICK)
+    assert "No space left on device" in message
+
+
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (16384, 16384))
+from alexnet.__main__ import main
+sys.argv[0] = "alexnet"
+main()
+"""
+
+
+@pytest.mark.slow
+def test_a_file_system_that_takes_no_more_is_one_line_and_leaves_nothing(
+    python: Start, toml: Path, coloured: Path, here: Path
+) -> None:
+    arguments = ["train", str(coloured), "--network", str(toml), "--epochs", "1", "--output", "run", *QUICK]
+    ended = subprocess.run(
+        [sys.executable, "-c", LIMITED, *arguments], env=python[1], capture_output=True, text=True
+    )
+    assert "File too large" in refusal(ended.returncode, ended.stderr)
+    assert everything_below(here) == {}
+
+
+def test_debug_raises_the_error_itself() -> None:
+    from alexnet import NetworkError
+
+    result = alexnet("--debug", "summary", "note")
+    assert isinstance(result.exception, NetworkError)
+
+
+def test_debug_shows_the_traceback(python: Start) -> None:
+    command, environment = python
+    ended = subprocess.run(
+        [*command, "-m", "alexnet", "--debug", "summary", "note"],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode != 0
+    assert "Traceback" in ended.stderr
+    assert "NetworkError" in ended.stderr
+
+
+def test_a_real_process_refuses_as_the_tests_have_it(python: Start, here: Path) -> None:
+    command, environment = python
+    ended = subprocess.run(
+        [*command, "-m", "alexnet", "summary", "note"], env=environment, capture_output=True, text=True
+    )
+    assert "did you mean 'notes'?" in refusal(ended.returncode, ended.stderr)
+    assert ended.stdout == ""
+
+
+WITHOUT = """
+import sys
+sys.modules[sys.argv.pop(1)] = None  # importing it fails as where it is not installed
+from alexnet.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("package", "arguments"),
+    [
+        ("torch", ("train", "digits")),
+        ("torch", ("predict", "w.safetensors", "x.png")),
+        ("torch", ("benchmark", "train")),
+        ("numpy", ("predict", "w.safetensors", "x.png")),
+        ("PIL", ("evaluate", "w.safetensors", "digits")),
+    ],
+    ids=str,
+)
+def test_a_missing_extra_names_the_command_that_installs_it(
+    package: str, arguments: tuple[str, ...], python: Start, nothing_left: None
+) -> None:
+    command, environment = python
+    ended = subprocess.run(
+        [*command, "-c", WITHOUT, package, *arguments], env=environment, capture_output=True, text=True
+    )
+    expected = f"{package}: not installed; run: pip install 'alexnet[train]'"
+    assert refusal(ended.returncode, ended.stderr) == expected
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_result_that_cannot_be_printed_is_one_line(python: Start) -> None:
+    command, environment = python
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [*command, "-m", "alexnet", "summary"],
+            env=environment,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert "No space left on device" in refusal(ended.returncode, ended.stderr)
+
+
+# --- durations --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90", 90),
+        ("90s", 90),
+        ("1.5s", 1.5),
+        ("3m", 180),
+        ("1h30m", 5400),
+        ("2h", 7200),
+        ("1h1m1s", 3661),
+        (" 5m ", 300),
+    ],
+)
+def test_durations_are_read_as_people_write_them(text: str, seconds: float) -> None:
+    from alexnet.cli import Duration
+
+    assert Duration().convert(text, None, None) == seconds
+
+
+@pytest.mark.parametrize("seconds", [9, 75, 180, 5400, 7260])
+def test_a_duration_that_is_printed_can_be_typed(seconds: float) -> None:
+    from alexnet.cli import Duration
+
+    assert Duration().convert(duration(seconds), None, None) == seconds
+
+
+# --- the main job, small ----------------------------------------------------------------------------------
+
+
+def test_training_says_how_good_it_is_and_where_the_weights_are(trained: tuple[Path, Result]) -> None:
+    output, result = trained
+    best = output / "best.safetensors"
+    # 8 pictures of each of three colours: one of each, a tenth rounded, is for validation.
+    assert "validation: top-1 100.00% on 3 pictures" in result.stdout
+    assert f"weights: {best}" in result.stdout.splitlines()
+    assert f"alexnet predict {best} PHOTO..." in result.stderr
+    assert "training" in result.stderr
+    assert {path.name for path in output.iterdir()} == {
+        "best.safetensors",
+        "last.safetensors",
+        "metrics.csv",
+        "steps.csv",
+        "run.json",
+        "report.html",
+    }
+
+
+def test_evaluation_of_what_was_trained_is_right(trained: tuple[Path, Result], coloured: Path) -> None:
+    weights = trained[0] / "best.safetensors"
+    told = json.loads(done("evaluate", weights, coloured, "--format", "json").stdout)
+    assert (told["pictures"], told["views"], told["top1"]) == (24, 1, 1.0)
+    assert told["confusion"] == [[8, 0, 0], [0, 8, 0], [0, 0, 8]]
+    assert [each["class"] for each in told["per_class"]] == ["blue", "green", "red"]
+    ten = json.loads(done("evaluate", weights, coloured, "--views", "10", "--format", "json").stdout)
+    assert (ten["pictures"], ten["views"], ten["top1"]) == (24, 10, 1.0)
+
+
+def test_evaluation_on_the_splits_of_training_counts_their_pictures(
+    trained: tuple[Path, Result], coloured: Path
+) -> None:
+    weights = trained[0] / "best.safetensors"
+    counts = []
+    for split in ("train", "validation"):
+        told = json.loads(done("evaluate", weights, coloured, "--split", split, "--format", "json").stdout)
+        counts.append(told["pictures"])
+    assert counts == [21, 3]
+
+
+def test_evaluation_as_a_table_ends_in_its_headline(trained: tuple[Path, Result], coloured: Path) -> None:
+    lines = done("evaluate", trained[0] / "best.safetensors", coloured).stdout.splitlines()
+    assert [line.split() for line in (lines[0], lines[2])] == [
+        ["class", "pictures", "right", "share"],
+        ["blue", "8", "8", "100.0%"],
+    ]
+    assert lines[-1].startswith("top-1 100.00% on 24 pictures, ")
+
+
+def test_prediction_of_what_was_trained_is_right_in_every_form(
+    trained: tuple[Path, Result], coloured: Path
+) -> None:
+    weights = trained[0] / "best.safetensors"
+    result = done("predict", weights, coloured, "--format", "jsonl")
+    answers = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [answer["path"] for answer in answers] == [str(path) for path in sorted(coloured.glob("*/*.png"))]
+    assert all(answer["labels"][0]["name"] == Path(answer["path"]).parent.name for answer in answers)
+    assert result.stderr == ""
+    rows = list(csv.DictReader(io.StringIO(done("predict", weights, coloured, "--format", "csv").stdout)))
+    for row, answer in zip(rows, answers, strict=True):
+        assert (row["path"], row["label1"]) == (answer["path"], answer["labels"][0]["name"])
+        assert float(row["probability1"]) == pytest.approx(answer["labels"][0]["probability"], abs=1e-6)
+    assert list(rows[0]) == [
+        *("path", "label1", "probability1", "label2", "probability2", "label3", "probability3")
+    ]
+    table = done("predict", weights, coloured / "red", "--top", "1").stdout
+    assert table.count("red ") == 8
+    assert "blue" not in table
+
+
+def test_a_weights_file_describes_its_run(trained: tuple[Path, Result], small: Network) -> None:
+    weights = load_weights(trained[0] / "last.safetensors")
+    assert weights.model.network == small
+    told = json.loads((trained[0] / "run.json").read_text(encoding="utf-8"))
+    assert told["network"] == described(trained[0] / "last.safetensors")["network"]
+    assert (weights.metrics["epoch"], weights.metrics["pictures"]) == (8, 8 * 21)
+    assert weights.metrics["validation_top1"] == 1.0
+
+
+def test_what_was_trained_can_be_trained_again_from_its_file(
+    trained: tuple[Path, Result], coloured: Path, here: Path
+) -> None:
+    """--network takes a weights file for its architecture."""
+    weights = trained[0] / "best.safetensors"
+    result = done("train", coloured, "--network", weights, "--epochs", "1", "--output", "again", *QUICK)
+    assert "weights: again/best.safetensors" in result.stdout
+
+
+def test_the_page_of_a_run_is_about_it(trained: tuple[Path, Result]) -> None:
+    page = (trained[0] / "report.html").read_text(encoding="utf-8")
+    assert "small on coloured" in page
+    assert "100.00% of 3 pictures" in page
+
+
+def test_names_that_are_no_unicode_are_no_trouble(
+    paint: Callable[..., Path], weights_file: Path, toml: Path, here: Path
+) -> None:
+    folder = paint(here / "data", count=3)
+    odd = os.fsdecode(b"caf\xe9.png")  # as old disks have them
+    try:
+        (folder / "red" / "00.png").rename(folder / "red" / odd)
+    except OSError:
+        pytest.skip("this file system takes Unicode only")
+    assert done("predict", weights_file, folder, "--format", "jsonl").stdout.count("\n") == 9
+    done("predict", weights_file, folder, "--format", "csv")
+    done("train", folder, "--network", toml, "--epochs", "1", "--output", "run", *QUICK)
+
+
+def test_a_benchmark_of_training_tells_both_ways(toml: Path) -> None:
+    result = done(
+        *("benchmark", "train", "--network", toml, "--batch-size", "4", "--rounds", "2", "--format", "json")
+    )
+    plain, ours = json.loads(result.stdout)
+    assert plain["ratio"] == 1.0
+    for way in (plain, ours):
+        assert way["slowest"] <= way["pictures_per_second"] <= way["fastest"]
+    assert ours["ratio"] == pytest.approx(ours["pictures_per_second"] / plain["pictures_per_second"])
+
+
+# --- Ctrl-C -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_a_terminal_leaves_weights_that_predict(
+    python: Start, toml: Path, coloured: Path, here: Path
+) -> None:
+    arguments = ["train", str(coloured), "--network", str(toml), "--epochs", "100000", "--output", "run"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "alexnet", *arguments, *QUICK],
+        env=python[1],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    told = process.stderr.readline()  # waits until it trains
+    assert told.startswith("training"), told
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert "Traceback" not in stderr
+    assert "interrupted: the weights are those of the last step" in stderr
+    assert "weights: run/best.safetensors" in stdout
+    assert json.loads((here / "run" / "run.json").read_text())["interrupted"] is True
+    answers = done("predict", "run/last.safetensors", coloured, "--format", "jsonl").stdout
+    assert len(answers.splitlines()) == 24
+    assert not [path for path in (here / "run").iterdir() if path.name.startswith(".")]
+
+
+def test_ctrl_c_before_anything_is_one_line(monkeypatch: pytest.MonkeyPatch, here: Path) -> None:
+    def interrupt(*_arguments: object, **_settings: object) -> object:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("alexnet.images.datasets.open_dataset", interrupt)
+    result = alexnet("train", "digits")
+    assert (result.exit_code, result.stderr) == (130, "alexnet: interrupted\n")
+    assert everything_below(here) == {}
+
+
+def test_every_network_of_the_zoo_has_a_summary() -> None:
+    for name in NETWORKS:
+        assert done("summary", name).stdout.startswith(f"{name}: input ")

@@ -1,0 +1,214 @@
+"""What the terminal shows, letter by letter."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+
+from alexnet.inference.predict import Label, Prediction
+from alexnet.learning.benchmark import Timing
+from alexnet.learning.evaluate import Report
+from alexnet.learning.progress import Progress
+from alexnet.terminal import (
+    counting_progress,
+    csv_lines,
+    describe,
+    duration,
+    headline,
+    picture_text,
+    prediction_table,
+    report_table,
+    side_by_side,
+    timing_table,
+    training_progress,
+)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"),
+        (0.4, "0s"),
+        (59.4, "59s"),
+        (59.6, "1m00s"),
+        (60, "1m00s"),
+        (61, "1m01s"),
+        (3599.4, "59m59s"),
+        (3599.6, "1h00m"),
+        (3661, "1h01m"),
+        (360_000, "100h00m"),
+        (float("inf"), "?"),
+    ],
+)
+def test_a_duration_is_told_as_people_say_it(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_blocks_stand_beside_each_other_from_the_top() -> None:
+    assert side_by_side([["abc", "d"], ["e"], ["f", "g", "h"]], gap=2) == "abc  e  f\nd       g\n        h"
+
+
+def test_one_block_is_itself() -> None:
+    assert side_by_side([["a", "bcd"]]) == "a\nbcd"
+
+
+def test_a_picture_is_lighter_where_it_is_lighter() -> None:
+    picture = np.zeros((40, 40, 3), np.uint8)
+    picture[:, 20:] = 255
+    lines = picture_text(picture, columns=20)
+    assert len(lines) == 10  # a character is twice as high as wide
+    assert {len(line) for line in lines} == {20}
+    assert {line[:8] for line in lines} == {" " * 8}
+    assert {line[-8:] for line in lines} == {"@" * 8}
+
+
+def test_a_grey_ramp_uses_ever_darker_characters() -> None:
+    ramp = np.broadcast_to(np.arange(256, dtype=np.uint8)[None, :, None], (16, 256, 3))
+    (line, *_) = picture_text(ramp, columns=64)
+    ranks = [" .:-=+*#%@".index(character) for character in line]
+    assert ranks == sorted(ranks)
+    assert set(ranks) == set(range(10))
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "rows"), [(10, 100, 1), (1, 1000, 1), (100, 50, 20), (30, 40, 8)]
+)
+def test_a_picture_keeps_its_proportions(height: int, width: int, rows: int) -> None:
+    # 20 columns: 20 x height / width pixels high, two to a character.
+    assert len(picture_text(np.zeros((height, width, 3), np.uint8), columns=20)) == rows
+
+
+def test_grey_pictures_that_repeat_a_channel_are_shown() -> None:
+    assert picture_text(np.broadcast_to(np.uint8(0), (4, 4, 3)), columns=4) == ["    ", "    "]
+
+
+def prediction(path: str, *labels: tuple[str, float]) -> Prediction:
+    return Prediction(path=path, labels=tuple(Label(name=name, probability=share) for name, share in labels))
+
+
+ODD = [
+    prediction("plain.png", ("red", 0.75), ("blue", 0.25)),
+    prediction('a, "b".png', ("T-shirt, top", 1 / 3), ('say "x"', 1e-9)),
+    prediction("two\nlines.png", ("犬", 0.5), ("", 0.5)),
+]
+
+
+def test_csv_is_read_back_by_any_reader_whatever_the_names() -> None:
+    text = "\n".join(csv_lines(ODD)) + "\n"
+    head, *rows = csv.reader(text.splitlines(keepends=True))
+    assert head == ["path", "label1", "probability1", "label2", "probability2"]
+    assert rows == [
+        ["plain.png", "red", "0.750000", "blue", "0.250000"],
+        ['a, "b".png', "T-shirt, top", "0.333333", 'say "x"', "0.000000"],
+        ["two\nlines.png", "犬", "0.500000", "", "0.500000"],
+    ]
+
+
+def test_csv_of_nothing_is_nothing() -> None:
+    assert list(csv_lines([])) == []
+
+
+def cells(table: str) -> list[list[str]]:
+    """The words of each line but the rule under the head."""
+    head, _, *rows = table.splitlines()
+    return [line.split() for line in (head, *rows)]
+
+
+def test_predictions_are_a_line_each_with_markup_as_it_is() -> None:
+    table = prediction_table([prediction("a[red]b.png", ("[bold]x[/bold]", 0.875), ("y", 0.125))])
+    assert cells(table) == [
+        ["picture", "1.", "2."],
+        ["a[red]b.png", "[bold]x[/bold]", "87.5%", "y", "12.5%"],
+    ]
+
+
+def test_a_long_path_is_told_whole_and_in_one_line() -> None:
+    path = "/".join(["folder"] * 40) + "/picture.png"
+    labels = [(f"a class with a long name {i}", 0.2) for i in range(5)]
+    table = prediction_table([prediction(path, *labels)])
+    assert len(table.splitlines()) == 3
+    assert path in table
+
+
+def test_no_predictions_are_no_trouble() -> None:
+    assert cells(prediction_table([])) == [["picture"]]
+
+
+def make_report(classes: int) -> Report:
+    return Report(
+        class_names=tuple(f"class[{i}]" for i in range(classes)),
+        labels=np.array([0, 0, 1]),
+        probabilities=np.eye(classes, dtype=np.float32)[[0, 1, 1]],
+        views=1,
+        seconds=1.5,
+    )
+
+
+def test_a_report_s_headline_has_top_5_where_there_are_more_classes() -> None:
+    assert headline(make_report(3)) == "top-1 66.67% on 3 pictures, 2 a second"
+    assert headline(make_report(6)) == "top-1 66.67%, top-5 100.00% on 3 pictures, 2 a second"
+
+
+def test_a_report_is_a_line_a_class_and_its_headline() -> None:
+    lines = cells(report_table(make_report(3)))
+    assert lines[:4] == [
+        ["class", "pictures", "right", "share"],
+        ["class[0]", "2", "1", "50.0%"],
+        ["class[1]", "1", "1", "100.0%"],
+        ["class[2]", "0", "0", "-"],
+    ]
+    assert " ".join(lines[-1]) == headline(make_report(3))
+
+
+def test_timings_are_a_line_each() -> None:
+    timing = Timing(name="plain", pictures_per_second=10.04, slowest=9.0, fastest=11.0, ratio=1.0)
+    assert cells(timing_table([timing]))[-1] == ["plain", "10.0", "9.0", "11.0", "1.00x"]
+
+
+def progress(**changes: object) -> Progress:
+    values: dict[str, object] = {
+        "phase": "training",
+        "share": 0.25,
+        "epoch": 2,
+        "pictures_per_second": 1234.5,
+        "loss": 0.5,
+        "accuracy": 0.875,
+        "validation_accuracy": 0.75,
+        "seconds": 30.0,
+        "seconds_left": 90.0,
+    }
+    return Progress(**(values | changes))  # type: ignore[arg-type]
+
+
+def test_a_run_is_described_with_speed_loss_accuracy_and_time_left() -> None:
+    text = describe(progress())
+    for words in ("epoch 2", "1,234 pictures/s", "loss 0.500", "87.5%", "validation 75.0%", "1m30s left"):
+        assert words in text
+    assert "validation" not in describe(progress(validation_accuracy=None))
+    assert "Ctrl-C again" in describe(progress(phase="interrupted"))
+
+
+def test_progress_goes_to_stderr_a_line_a_phase_where_no_terminal_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with training_progress() as tell:
+        tell(progress())
+        tell(progress(share=0.26))  # within the same ten seconds: not told
+        tell(progress(phase="validation", share=0.5))
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert [line.split()[:2] for line in captured.err.splitlines()] == [
+        ["training", "25%"],
+        ["validation", "50%"],
+    ]
+
+
+def test_counting_leaves_no_trace_where_no_terminal_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with counting_progress(3) as tell:
+        tell(1)
+        tell(3)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.strip() == ""
