@@ -21,7 +21,7 @@ from alexnet.images.splits import Split
 from alexnet.images.views import View
 from alexnet.inference.engines import open_classifier
 from alexnet.learning.classifier import Classifier, softmax
-from alexnet.learning.evaluate import Report, evaluate, most_confident
+from alexnet.learning.evaluate import Report, evaluate, surest_right, surest_wrong
 
 Floats = npt.NDArray[np.float32]
 
@@ -102,10 +102,15 @@ def test_the_dictionary_holds_the_figures_as_json_has_them() -> None:
     ]
 
 
-def test_the_most_confident_come_first_and_of_their_kind_only() -> None:
+def test_the_surest_wrong_answers_come_first() -> None:
     report = make_report([[0.6, 0.4], [0.9, 0.1], [0.3, 0.7], [0.2, 0.8], [0.9, 0.1]], [0, 0, 0, 0, 1])
-    assert list(most_confident(report, right=True, most=5)) == [1, 0]
-    assert list(most_confident(report, right=False, most=2)) == [4, 3]
+    assert surest_wrong(report, most=2) == [4, 3]
+
+
+def test_the_surest_right_answer_of_each_class_comes_before_the_next_of_any() -> None:
+    report = make_report([[0.6, 0.4], [0.9, 0.1], [0.8, 0.2], [0.4, 0.6], [0.1, 0.9]], [0, 0, 0, 1, 0])
+    assert surest_right(report, most=9) == [1, 3, 2, 0]
+    assert surest_right(report, most=2) == [1, 3]
 
 
 @settings(deadline=None)

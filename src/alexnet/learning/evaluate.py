@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import zip_longest
 from time import perf_counter
 from typing import Any
 
@@ -133,8 +134,22 @@ def evaluate(
     )
 
 
-def most_confident(report: Report, *, right: bool, most: int) -> Sequence[int]:
-    """Indices of the pictures that were answered rightly (or wrongly), the most confident first."""
-    chosen = np.flatnonzero((report.predictions == report.labels) == right)
+def surest_wrong(report: Report, *, most: int) -> list[int]:
+    """Indices of pictures that were answered wrongly, the most confident answers first."""
+    wrong = np.flatnonzero(report.predictions != report.labels)
+    return _surest_first(report, wrong)[:most]
+
+
+def surest_right(report: Report, *, most: int) -> list[int]:
+    """Indices of pictures that were answered rightly: the surest of each class, then the next of each."""
+    by_class = [
+        _surest_first(report, np.flatnonzero((report.predictions == label) & (report.labels == label)))
+        for label in range(len(report.class_names))
+    ]
+    ranks = zip_longest(*by_class)
+    return [index for rank in ranks for index in rank if index is not None][:most]
+
+
+def _surest_first(report: Report, chosen: npt.NDArray[np.intp]) -> list[int]:
     order = np.argsort(-report.probabilities.max(axis=1)[chosen], kind="stable")
-    return [int(index) for index in chosen[order[:most]]]
+    return [int(index) for index in chosen[order]]

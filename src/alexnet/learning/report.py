@@ -17,7 +17,7 @@ from alexnet.errors import MissingExtraError
 from alexnet.images.decode import Picture
 from alexnet.images.splits import Split
 from alexnet.images.views import View, center
-from alexnet.learning.evaluate import Report, most_confident
+from alexnet.learning.evaluate import Report, surest_right, surest_wrong
 from alexnet.learning.runs import REPORT
 from alexnet.learning.train import History
 from alexnet.writing import write_whole
@@ -75,7 +75,6 @@ def _page(
     ]
     summary = summarize(history.network)
     head, rows = tables.cells(summary)
-    right, wrong = (most_confident(report, right=kind, most=_EXAMPLES) for kind in (True, False))
     parts = [
         f"<h1>{escape(title)}</h1>",
         "<dl>"
@@ -83,10 +82,10 @@ def _page(
         + "</dl>",
         "<h2>Training</h2>",
         f'<div class="curves">{_curves(history)}</div>',
-        "<h2>Answered rightly, the surest first</h2>",
-        _examples(report, split, history.view, right),
+        "<h2>Answered rightly, the surest of each class</h2>",
+        _examples(report, split, history.view, surest_right(report, most=_EXAMPLES)),
         "<h2>Answered wrongly, the surest first</h2>",
-        _examples(report, split, history.view, wrong),
+        _examples(report, split, history.view, surest_wrong(report, most=_EXAMPLES)),
         "<h2>By class</h2>",
         _table(("class", "pictures", "right", "share"), _class_rows(report)),
         *_confusion(report),
