@@ -732,23 +732,35 @@ def test_a_benchmark_of_training_tells_both_ways(toml: Path) -> None:
 # --- Ctrl-C -----------------------------------------------------------------------------------------------
 
 
+# Where the tests run in the background of a shell, Ctrl-C is ignored, and so in what they start.
+AS_FROM_A_TERMINAL = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from alexnet.__main__ import main
+main()
+"""
+
+
 @pytest.mark.slow
 def test_ctrl_c_in_a_terminal_leaves_weights_that_predict(
     python: Start, toml: Path, coloured: Path, here: Path
 ) -> None:
     arguments = ["train", str(coloured), "--network", str(toml), "--epochs", "100000", "--output", "run"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "alexnet", *arguments, *QUICK],
+        [sys.executable, "-c", AS_FROM_A_TERMINAL, *arguments, *QUICK],
         env=python[1],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stderr is not None
-    told = process.stderr.readline()  # waits until it trains
-    assert told.startswith("training"), told
-    process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=60)
+    try:
+        assert process.stderr is not None
+        told = process.stderr.readline()  # waits until it trains
+        assert told.startswith("training"), told
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130, stderr
     assert "Traceback" not in stderr
     assert "interrupted: the weights are those of the last step" in stderr

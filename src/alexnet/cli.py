@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -47,6 +48,8 @@ class OneLineErrors(click.Group):
             note("alexnet: interrupted")
             sys.exit(INTERRUPTED)
         except OSError as error:
+            # What is still to be flushed at exit would fail once more.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             fail(f"standard output: cannot be written: {error.strerror}")
         sys.exit(code if isinstance(code, int) else 0)
 

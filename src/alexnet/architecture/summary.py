@@ -2,72 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from alexnet.architecture import tables
 from alexnet.architecture.arithmetic import LayerSummary, Misfit, ReceptiveField, layer_summary
-from alexnet.architecture.layers import Dense
+from alexnet.architecture.figures import Figures
 from alexnet.architecture.network import Network
 from alexnet.architecture.repairs import repairs
 from alexnet.errors import NetworkError
 
 
-@dataclass(frozen=True, kw_only=True)
-class Summary:
+class Summary(Figures):
     """A network's figures. Its text is the table; `markdown()`, `csv()` and `json()` are its other forms."""
-
-    network: Network
-    layers: tuple[LayerSummary, ...]  # one a layer, in order; fewer than the network's where it breaks
-
-    @property
-    def weights(self) -> int:
-        """Weights of all layers, biases not counted: what the notes call parameters."""
-        return sum(layer.weights for layer in self.layers)
-
-    @property
-    def biases(self) -> int:
-        """Biases of all layers."""
-        return sum(layer.biases for layer in self.layers)
-
-    @property
-    def parameters(self) -> int:
-        """Weights and biases of all layers."""
-        return self.weights + self.biases
-
-    @property
-    def macs(self) -> int:
-        """Multiply-adds for one picture."""
-        return sum(layer.macs for layer in self.layers)
-
-    @property
-    def neurons(self) -> int:
-        """Outputs of the layers that carry weights; the input not counted."""
-        return sum(layer.neurons for layer in self.layers)
-
-    @property
-    def parameter_bytes(self) -> int:
-        """Bytes of weights and biases in float32."""
-        return sum(layer.parameter_bytes for layer in self.layers)
-
-    @property
-    def activation_bytes(self) -> int:
-        """Bytes of every layer's output in float32, for one picture."""
-        return sum(layer.activation_bytes for layer in self.layers)
-
-    @property
-    def weighted_layers(self) -> int:
-        """How many layers carry weights: the "8" of AlexNet."""
-        return sum(layer.weights > 0 for layer in self.layers)
-
-    @property
-    def dense_weights(self) -> int:
-        """Weights of the fully connected layers."""
-        return sum(layer.weights for layer in self.layers if layer.kind == Dense.kind)
-
-    @property
-    def dense_share(self) -> float:
-        """Share of the fully connected layers in all weights, 0 to 1."""
-        return self.dense_weights / self.weights if self.weights else 0.0
 
     def text(self, *, formulas: bool = False) -> str:
         """The tables for a terminal of 80 columns, after them each figure's arithmetic if asked for."""

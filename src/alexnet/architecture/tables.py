@@ -1,17 +1,16 @@
-"""The forms of a Summary: text, Markdown, CSV, JSON. Computes no figure."""
+"""The forms of figures: text, Markdown, CSV, JSON. Computes none."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from itertools import zip_longest
+from typing import Any
 
 from alexnet.architecture.arithmetic import LayerSummary, shape_text
+from alexnet.architecture.figures import Figures
 from alexnet.architecture.layers import Dense, ReLU
 from alexnet.architecture.network import to_mapping
-
-if TYPE_CHECKING:
-    from alexnet.architecture.summary import Summary
 
 LETTERS = "F: filter size, K: filters, S: stride, P: padding."
 CONVENTIONS = (
@@ -35,18 +34,21 @@ _TOTALS = (
 Cells = Sequence[str]
 
 
-def text(summary: Summary, *, formulas: bool) -> str:
+def text(summary: Figures, *, formulas: bool) -> str:
     """Two tables of 80 columns at most (shapes and weights; costs), the totals in words, the formulas."""
     rows = _shown(summary)
-    parts = [_title(summary), aligned(_SHAPE_HEAD, [*map(_shape_cells, rows), _shape_total(summary)])]
-    parts.append(aligned(_COST_HEAD, [_cost_cells(row, _activation(summary, row)) for row in rows]))
-    parts.append("\n".join(remarks(summary)))
+    parts = [
+        _title(summary),
+        aligned(_SHAPE_HEAD, [*(_shape_cells(row) for row, _ in rows), _shape_total(summary)]),
+        aligned(_COST_HEAD, [_cost_cells(row, then) for row, then in rows]),
+        "\n".join(remarks(summary)),
+    ]
     if formulas:
         parts.append("\n\n".join(_formula_text(row) for row in summary.layers))
     return "\n\n".join(parts) + "\n"
 
 
-def markdown(summary: Summary, *, formulas: bool) -> str:
+def markdown(summary: Figures, *, formulas: bool) -> str:
     """One table with shapes, weights and costs; remarks; the formulas as a list a layer."""
     head, rows = cells(summary)
     lines = [_markdown_line(head), _markdown_line(["---", *["---:"] * (len(head) - 1)])]
@@ -59,14 +61,14 @@ def markdown(summary: Summary, *, formulas: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
-def cells(summary: Summary) -> tuple[Cells, list[Cells]]:
+def cells(summary: Figures) -> tuple[Cells, list[Cells]]:
     """The head and the rows of the one wide table, as printed: a row a layer but for ReLU, then the total."""
-    rows = [[*_shape_cells(row), *_cost_cells(row, _activation(summary, row))[1:]] for row in _shown(summary)]
+    rows = [[*_shape_cells(row), *_cost_cells(row, then)[1:]] for row, then in _shown(summary)]
     total = [*_shape_total(summary), *[""] * (len(_COST_HEAD) - 1)]
     return [*_SHAPE_HEAD, *_COST_HEAD[1:]], [*rows, total]
 
 
-def csv(summary: Summary) -> str:
+def csv(summary: Figures) -> str:
     """A header and one line a layer, every figure a column; shapes as 55x55x96."""
     import csv as csv_module
     import io
@@ -80,7 +82,7 @@ def csv(summary: Summary) -> str:
     return buffer.getvalue()
 
 
-def json(summary: Summary) -> str:
+def json(summary: Figures) -> str:
     """The network, every layer with all its figures and formulas, the totals, the conventions."""
     import json as json_module
 
@@ -97,15 +99,14 @@ _SHAPE_HEAD = ("layer", "input", "F", "K", "S", "P", "output", "weights", "biase
 _COST_HEAD = ("layer", "then", "neurons", "param bytes", "output bytes", "receptive field", "its stride")
 
 
-def _shown(summary: Summary) -> list[LayerSummary]:
-    """The rows of a printed table: activations stand behind the layer that they follow."""
-    return [row for row in summary.layers if row.kind != ReLU.kind]
-
-
-def _activation(summary: Summary, row: LayerSummary) -> str:
-    after = summary.layers.index(row) + 1
-    follows = after < len(summary.layers) and summary.layers[after].kind == ReLU.kind
-    return "ReLU" if follows else ""
+def _shown(summary: Figures) -> list[tuple[LayerSummary, str]]:
+    """The rows of a printed table, each with the activation that follows it and has no row of its own."""
+    rows = summary.layers
+    return [
+        (row, "ReLU" if follower is not None and follower.kind == ReLU.kind else "")
+        for row, follower in zip_longest(rows, rows[1:])
+        if row.kind != ReLU.kind
+    ]
 
 
 def _shape_cells(row: LayerSummary) -> Cells:
@@ -121,7 +122,7 @@ def _shape_cells(row: LayerSummary) -> Cells:
     )
 
 
-def _shape_total(summary: Summary) -> Cells:
+def _shape_total(summary: Figures) -> Cells:
     totals = (summary.weights, summary.biases, summary.macs)
     return ("total", *[""] * 6, *(f"{total:,}" for total in totals))
 
@@ -138,13 +139,13 @@ def _cost_cells(row: LayerSummary, activation: str) -> Cells:
     )
 
 
-def _title(summary: Summary) -> str:
+def _title(summary: Figures) -> str:
     network = summary.network
     head = f"{network.name}: input {shape_text(network.input)} (height x width x depth)"
     return f"{head}\n{network.source}".strip()
 
 
-def remarks(summary: Summary) -> list[str]:
+def remarks(summary: Figures) -> list[str]:
     """The totals in words, the comparison that the notes open with, what is cut off, the conventions."""
     counted = [row.name for row in summary.layers if row.weights]
     remarks = [
