@@ -763,7 +763,7 @@ def test_ctrl_c_in_a_terminal_leaves_weights_that_predict(
         process.kill()
     assert process.returncode == 130, stderr
     assert "Traceback" not in stderr
-    assert "interrupted: the weights are those of the last step" in stderr
+    assert "interrupted: run/last.safetensors holds the weights of its last step" in stderr
     assert "weights: run/best.safetensors" in stdout
     assert json.loads((here / "run" / "run.json").read_text())["interrupted"] is True
     answers = done("predict", "run/last.safetensors", coloured, "--format", "jsonl").stdout

@@ -243,7 +243,7 @@ def train(
     click.echo(f"weights: {best}")
     note(f"next: alexnet evaluate {best} {data}\n      alexnet predict {best} PHOTO...")
     if history.interrupted:
-        note("interrupted: the weights are those of the last step")
+        note(f"interrupted: {history.output / runs.LAST} holds the weights of its last step")
         sys.exit(INTERRUPTED)
 
 

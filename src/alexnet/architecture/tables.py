@@ -148,7 +148,7 @@ def _title(summary: Figures) -> str:
 def remarks(summary: Figures) -> list[str]:
     """The totals in words, the comparison that the notes open with, what is cut off, the conventions."""
     counted = [row.name for row in summary.layers if row.weights]
-    remarks = [
+    told = [
         f"{summary.weighted_layers} layers carry weights"
         + (f" ({counted[0]} to {counted[-1]}); pooling is not counted." if counted else "."),
         f"{summary.weights:,} weights + {summary.biases:,} biases = {summary.parameters:,} parameters, "
@@ -156,19 +156,19 @@ def remarks(summary: Figures) -> list[str]:
     ]
     if summary.dense_weights:
         dense = [row.name for row in summary.layers if row.kind == Dense.kind]
-        remarks.append(
+        told.append(
             f"Fully connected layers ({', '.join(dense)}): {summary.dense_weights:,} weights, "
             f"{summary.dense_share:.1%} of all."
         )
     for row in summary.layers:
         if row.fully_connected_weights and row.weights:
-            remarks.append(
+            told.append(
                 f"{row.name} fully connected: {row.formulas['fully_connected_weights']} weights, "
                 f"{row.fully_connected_weights / row.weights:,.0f} times its {row.weights:,}."
             )
             break
-    remarks += [_cut_off_remark(row) for row in summary.layers if row.cut_off and any(row.cut_off)]
-    return [*remarks, LETTERS, *CONVENTIONS]
+    told += [_cut_off_remark(row) for row in summary.layers if row.cut_off and any(row.cut_off)]
+    return [*told, LETTERS, *CONVENTIONS]
 
 
 def _cut_off_remark(row: LayerSummary) -> str:

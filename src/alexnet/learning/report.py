@@ -27,9 +27,9 @@ _CLASSES = 30  # up to so many, the whole confusion matrix is shown
 _SIDE = 112  # pixels of an example on the page
 
 _STYLE = """
-:root { color-scheme: light dark; --ink: #1b1b1f; --paper: #fff; --line: #d5d5dd; --soft: #f3f3f7; }
+:root { color-scheme: light dark; --ink: #1b1b1f; --paper: #fff; --line: #d5d5dd; }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #e8e8ee; --paper: #17171b; --line: #3a3a44; --soft: #22222a; } }
+  :root { --ink: #e8e8ee; --paper: #17171b; --line: #3a3a44; } }
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
   max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
 h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; }
