@@ -132,6 +132,7 @@ def test_a_network_that_breaks_is_the_golden_text() -> None:
 COMMANDS = (
     (),
     ("summary",),
+    ("networks",),
     ("train",),
     ("evaluate",),
     ("predict",),

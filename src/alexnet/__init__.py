@@ -3,7 +3,18 @@
 The network in torch is `alexnet.learning.model`, pictures are `alexnet.images`.
 """
 
-from alexnet.architecture.layers import Conv, Dense, Flatten, Layer, MaxPool, ReLU
+from alexnet.architecture.compare import Difference, differences
+from alexnet.architecture.layers import (
+    AdaptiveAvgPool,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    LocalResponseNorm,
+    MaxPool,
+    ReLU,
+)
 from alexnet.architecture.network import Network, edit, from_toml, read_network, to_toml
 from alexnet.architecture.summary import MisfitError, Summary, summarize
 from alexnet.architecture.zoo import NETWORKS, NOTES, get_network
@@ -23,12 +34,16 @@ __version__ = "0.1.0"
 __all__ = [
     "NETWORKS",
     "NOTES",
+    "AdaptiveAvgPool",
     "AlexNetError",
     "Conv",
     "DataError",
     "Dense",
+    "Difference",
+    "Dropout",
     "Flatten",
     "Layer",
+    "LocalResponseNorm",
     "MaxPool",
     "MisfitError",
     "MissingExtraError",
@@ -40,6 +55,7 @@ __all__ = [
     "Summary",
     "TrainingError",
     "WeightsError",
+    "differences",
     "edit",
     "from_toml",
     "get_network",

@@ -172,6 +172,26 @@ def summary(network: str, settings: tuple[str, ...], formulas: bool, form: str) 
 
 
 @app.command()
+@click.option("--diff", nargs=2, metavar="A B", help="What differs between two of them, or two TOML files.")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def networks(diff: tuple[str, str] | None, form: str) -> None:
+    """List the networks that go by a name, a line each."""
+    from alexnet.architecture import compare
+    from alexnet.architecture.zoo import NETWORKS, get_network
+
+    if diff is not None:
+        first, second = map(get_network, diff)
+        if form == "table":
+            click.echo(compare.differences_text(first, second), nl=False)
+        else:
+            click.echo(json.dumps([asdict(each) for each in compare.differences(first, second)], indent=2))
+    elif form == "table":
+        click.echo(compare.list_text(NETWORKS.values()), nl=False)
+    else:
+        click.echo(json.dumps([compare.line(network) for network in NETWORKS.values()], indent=2))
+
+
+@app.command()
 @click.argument("data")
 @click.option("--network", default="notes", show_default=True, help="A name, a TOML file or a weights file.")
 @settings_option

@@ -14,6 +14,8 @@ from alexnet import (
     NOTES,
     Conv,
     Dense,
+    Dropout,
+    LocalResponseNorm,
     MaxPool,
     Network,
     NetworkError,
@@ -56,6 +58,17 @@ def test_settings_change_the_field_that_they_name_and_nothing_else() -> None:
     assert len(same) == len(NOTES.layers) - 3
 
 
+def test_words_and_numbers_with_a_point_are_set_where_a_field_takes_them() -> None:
+    paper = NETWORKS["paper"]
+    changed = edit(paper, "conv1.rounding=up", "norm1.mean=True", "drop6.rate=0.25", "conv1.bias=-1")
+    conv1 = changed.layer("conv1")
+    assert isinstance(conv1, Conv)
+    assert (conv1.rounding, conv1.bias, conv1.filters) == ("up", -1, 96)
+    assert changed.layer("norm1") == LocalResponseNorm(name="norm1", mean=True)
+    assert changed.layer("drop6") == Dropout(name="drop6", rate=0.25)
+    assert from_toml(to_toml(changed)) == changed
+
+
 def test_an_input_is_set_by_side_by_sides_or_whole() -> None:
     assert edit(NOTES, "input=64x32").input == (64, 32, 3)
     assert edit(NOTES, "input=28x28x1").input == (28, 28, 1)
@@ -77,6 +90,9 @@ def test_an_input_is_set_by_side_by_sides_or_whole() -> None:
         ("input=0", "must be height, width and depth"),
         ("classes=0", "units=0"),
         ("conv1.name=other", "no field 'name'"),
+        ("conv1.rounding=sideways", "rounding='sideways'; must be down or up"),
+        ("conv1.bias=none", "bias='none'; must be a number"),
+        ("conv1.groups=5", "filters=96 in groups=5; must divide evenly"),
     ],
 )
 def test_a_setting_that_cannot_be_says_why(setting: str, message: str) -> None:

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import json
 import re
-from math import floor
+from math import ceil, floor
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alexnet import NETWORKS, NOTES, Conv, Dense, Flatten, MaxPool, MisfitError, Network, edit, summarize
+from alexnet import (
+    NETWORKS,
+    NOTES,
+    AdaptiveAvgPool,
+    Conv,
+    Dense,
+    Flatten,
+    Layer,
+    MaxPool,
+    MisfitError,
+    Network,
+    edit,
+    summarize,
+)
 from alexnet.architecture.arithmetic import LayerSummary
 
 # One Fourth Labs, "Understanding all the layers of AlexNet", with the strides that its outputs need;
@@ -143,17 +156,21 @@ WHOLE = st.integers(1, 6)
 @st.composite
 def networks(draw: st.DrawFn) -> Network:
     """Networks that fit and that do not."""
-    layers: list[Conv | MaxPool | Flatten | Dense] = []
+    layers: list[Layer] = []
+    rounding = st.sampled_from(("down", "up"))
     for i in range(draw(st.integers(1, 5))):
         kernel = draw(st.integers(1, 7))
         if draw(st.booleans()):
             padding = draw(st.integers(0, 4))
-            layers.append(
-                Conv(name=f"c{i}", filters=draw(WHOLE), kernel=kernel, stride=draw(WHOLE), padding=padding)
-            )
+            numbers = {"kernel": kernel, "stride": draw(WHOLE), "padding": padding}
+            numbers |= {"filters": 2 * draw(WHOLE), "groups": draw(st.sampled_from((1, 2)))}
+            numbers |= {"extra_padding": draw(st.integers(0, 2))}
+            layers.append(Conv(name=f"c{i}", rounding=draw(rounding), **numbers))
+        elif draw(st.integers(0, 3)):
+            numbers = {"kernel": kernel, "stride": draw(WHOLE), "padding": draw(st.integers(0, kernel // 2))}
+            layers.append(MaxPool(name=f"p{i}", rounding=draw(rounding), **numbers))
         else:
-            padding = draw(st.integers(0, kernel // 2))
-            layers.append(MaxPool(name=f"p{i}", kernel=kernel, stride=draw(WHOLE), padding=padding))
+            layers.append(AdaptiveAvgPool(name=f"a{i}", size=draw(WHOLE)))
     layers += [Flatten(name="flat"), Dense(name="fc", units=draw(WHOLE))]
     sides = (draw(st.integers(1, 40)), draw(st.integers(1, 40)), draw(st.integers(1, 4)))
     return Network(name="random", input=sides, layers=tuple(layers))
@@ -163,7 +180,7 @@ def evaluate_formula(formula: str) -> tuple[float, float]:
     """Both sides of "(227 - 11 + 2x0)/4 + 1 = 55", by Python's own arithmetic."""
     left, _, right = formula.rpartition(" = ")
     expression = re.sub(r"(?<=[\d)]) ?x ?(?=[\d(])", "*", left.replace(",", ""))
-    return eval(expression, {"floor": floor}), int(right.replace(",", ""))
+    return eval(expression, {"floor": floor, "ceil": ceil}), int(right.replace(",", ""))
 
 
 @settings(deadline=None)
@@ -175,7 +192,7 @@ def test_every_formula_comes_to_what_it_says_and_to_the_figure(network: Network)
         summary = error.summary
     for layer in summary.layers:
         for name, formula in layer.formulas.items():
-            if re.match(r"[a-z]+ [a-z ]+=|the depth of|that of", formula):
+            if re.match(r"(?!floor|ceil)[a-z]", formula):
                 continue  # words: "one for each filter = 96"
             left, right = evaluate_formula(formula)
             assert left == right, (name, formula)
@@ -186,6 +203,22 @@ def test_every_formula_comes_to_what_it_says_and_to_the_figure(network: Network)
             assert sides == list(layer.output[:2])
 
 
+def count_windows(layer: Conv | MaxPool, size: int) -> tuple[int, int, int]:
+    """By plain loops: windows along a side, pixels that none reaches, pixels that the last lacks."""
+    extra = layer.extra_padding if isinstance(layer, Conv) else 0
+    padded = size + 2 * layer.padding + extra
+    starts = [
+        start for start in range(0, padded + layer.kernel, layer.stride) if start + layer.kernel <= padded
+    ]
+    after = starts[-1] + layer.stride if starts else 0
+    covered = starts[-1] + layer.kernel if starts else 0
+    # One more, if it finds pixels that no window has reached and begins before the right-hand padding.
+    if layer.rounding == "up" and covered < padded and after < layer.padding + size:
+        starts.append(after)
+        covered = after + layer.kernel
+    return len(starts), max(0, padded - covered), max(0, covered - padded)
+
+
 @settings(deadline=None)
 @given(networks())
 def test_windows_are_as_many_as_plain_loops_count(network: Network) -> None:
@@ -193,14 +226,13 @@ def test_windows_are_as_many_as_plain_loops_count(network: Network) -> None:
         summary = summarize(network)
     except MisfitError as error:
         summary = error.summary
-    for layer in summary.layers:
-        if layer.kernel is None or layer.stride is None or layer.padding is None:
+    for layer, row in zip(network.layers, summary.layers, strict=False):
+        if not isinstance(layer, Conv | MaxPool):
             continue
-        for size, made, cut in zip(layer.input[:2], layer.output[:2], layer.cut_off or (), strict=True):
-            padded = size + 2 * layer.padding
-            starts = [start for start in range(0, padded, layer.stride) if start + layer.kernel <= padded]
-            assert made == len(starts)
-            assert cut == padded - (starts[-1] + layer.kernel)
+        counted = [count_windows(layer, size) for size in row.input[:2]]
+        assert list(row.output[:2]) == [count for count, _, _ in counted]
+        assert row.cut_off == tuple(cut for _, cut, _ in counted)
+        assert row.beyond == tuple(beyond for _, _, beyond in counted)
 
 
 @settings(deadline=None)

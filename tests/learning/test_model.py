@@ -16,9 +16,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from alexnet import (
     NETWORKS,
     NOTES,
+    AdaptiveAvgPool,
     Conv,
     Dense,
+    Dropout,
     Flatten,
+    Layer,
+    LocalResponseNorm,
     MaxPool,
     MisfitError,
     Network,
@@ -28,6 +32,8 @@ from alexnet import (
     summarize,
 )
 from alexnet.learning.model import AlexNet, Normalize
+from alexnet.learning.recipe import Recipe
+from alexnet.learning.step import make_optimizer, set_rate
 
 ODD = (
     Network(
@@ -110,21 +116,35 @@ def test_shapes_and_parameters_of_torch_are_the_summary_s(network: Network) -> N
 @st.composite
 def networks(draw: st.DrawFn) -> Network:
     whole = st.integers(1, 6)
-    layers: list[Conv | MaxPool | ReLU | Flatten | Dense] = []
+    layers: list[Layer] = []
+    rounding = st.sampled_from(("down", "up"))
     for i in range(draw(st.integers(0, 5))):
         kernel = draw(st.integers(1, 7))
-        match draw(st.sampled_from(("conv", "pool", "relu"))):
+        match draw(st.sampled_from(("conv", "pool", "relu", "adaptive", "lrn", "dropout"))):
             case "conv":
+                groups = draw(st.sampled_from((1, 1, 2)))
                 numbers = {
-                    "filters": draw(whole),
+                    "filters": draw(whole) * groups,
+                    "groups": groups,
                     "kernel": kernel,
                     "stride": draw(whole),
                     "padding": draw(st.integers(0, 4)),
+                    "extra_padding": draw(st.integers(0, 3)),
                 }
-                layers.append(Conv(name=f"c{i}", **numbers))
+                layers.append(Conv(name=f"c{i}", rounding=draw(rounding), **numbers))
             case "pool":
-                padding = draw(st.integers(0, kernel // 2))
-                layers.append(MaxPool(name=f"p{i}", kernel=kernel, stride=draw(whole), padding=padding))
+                numbers = {
+                    "kernel": kernel,
+                    "stride": draw(whole),
+                    "padding": draw(st.integers(0, kernel // 2)),
+                }
+                layers.append(MaxPool(name=f"p{i}", rounding=draw(rounding), **numbers))
+            case "adaptive":
+                layers.append(AdaptiveAvgPool(name=f"a{i}", size=draw(whole)))
+            case "lrn":
+                layers.append(LocalResponseNorm(name=f"n{i}", size=draw(whole)))
+            case "dropout":
+                layers.append(Dropout(name=f"d{i}"))
             case _:
                 layers.append(ReLU(name=f"r{i}"))
     layers += [Flatten(name="flat"), *(Dense(name=f"fc{i}", units=draw(whole)) for i in range(2))]
@@ -259,3 +279,95 @@ def test_the_notes_network_begins_about_as_wrong_as_a_guess(seed: int) -> None:
     with torch.inference_mode():
         loss = nn.functional.cross_entropy(model(batch), labels).item()
     assert abs(loss - math.log(10)) < 0.5
+
+
+# --- what only some AlexNets have -------------------------------------------------------------------------
+
+
+def one_layer(layer: Layer, *, side: int, depth: int) -> AlexNet:
+    return AlexNet(Network(name="one layer", input=(side, side, depth), layers=(layer,)))
+
+
+@pytest.mark.parametrize("mean", [True, False])
+def test_local_response_normalisation_is_the_paper_s_formula_by_plain_loops(mean: bool) -> None:
+    layer = LocalResponseNorm(name="n", size=5, alpha=0.3, beta=0.75, k=2.0, mean=mean)
+    values = torch.randn(1, 7, 2, 2)
+    got = one_layer(layer, side=2, depth=7).get_submodule("n")(values)
+    for channel in range(7):
+        # Krizhevsky et al. 2012, section 3.3: channels i - n/2 to i + n/2 that exist.
+        near = values[0, max(0, channel - 2) : channel + 3].square().sum(dim=0)
+        expected = values[0, channel] / (2.0 + 0.3 * near / (5 if mean else 1)) ** 0.75
+        torch.testing.assert_close(got[0, channel], expected)
+
+
+def test_groups_see_their_own_channels_only() -> None:
+    model = one_layer(Conv(name="c", filters=4, kernel=3, groups=2), side=5, depth=6)
+    convolution = model.get_submodule("c")
+    values = torch.randn(1, 6, 5, 5)
+    weight, bias = convolution.get_parameter("weight"), convolution.get_parameter("bias")
+    halves = [
+        nn.functional.conv2d(values[:, :3], weight[:2], bias[:2]),
+        nn.functional.conv2d(values[:, 3:], weight[2:], bias[2:]),
+    ]
+    torch.testing.assert_close(convolution(values), torch.cat(halves, dim=1))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        Conv(name="c", filters=2, kernel=3, stride=2, rounding="up"),
+        Conv(name="c", filters=2, kernel=3, stride=2, extra_padding=1),
+    ],
+    ids=["rounding up", "extra padding"],
+)
+def test_pixels_beyond_the_picture_read_as_zero_at_the_bottom_and_right(layer: Conv) -> None:
+    model = one_layer(layer, side=6, depth=1)
+    convolution = model.get_submodule("c")
+    values = torch.randn(1, 1, 6, 6)
+    larger = torch.zeros(1, 1, 7, 7)
+    larger[:, :, :6, :6] = values
+    weight, bias = convolution.get_parameter("weight"), convolution.get_parameter("bias")
+    torch.testing.assert_close(convolution(values), nn.functional.conv2d(larger, weight, bias, stride=2))
+
+
+def test_initial_weights_and_biases_are_those_that_a_layer_gives() -> None:
+    torch.manual_seed(0)
+    source = AlexNet(NETWORKS["source2012"])
+    # layers-145.cfg: 0.01 but 0.03 in conv3 to conv5; biases 1 in conv2, conv4, conv5, fc6 and fc7.
+    for name, deviation, bias in (
+        ("conv1", 0.01, 0.0),
+        ("conv2", 0.01, 1.0),
+        ("conv3", 0.03, 0.0),
+        ("conv5", 0.03, 1.0),
+        ("fc6", 0.01, 1.0),
+        ("fc8", 0.01, 0.0),
+    ):
+        module = source.get_submodule(name)
+        assert module.get_parameter("weight").std().item() == pytest.approx(deviation, rel=0.03)
+        assert set(module.get_parameter("bias").tolist()) == {bias}
+
+
+def test_biases_learn_at_the_rate_of_their_layer() -> None:
+    layers = (
+        Flatten(name="flat"),
+        Dense(name="slow", units=3, bias_rate=0.5),
+        Dense(name="fast", units=2, bias_rate=2.0),
+    )
+    model = AlexNet(Network(name="rates", input=(2, 2, 3), layers=layers))
+    optimizer = make_optimizer(model, Recipe(momentum=0.0, weight_decay=0.0))
+    set_rate(optimizer, 0.1)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    for name, factor in (("slow.weight", 1), ("fast.weight", 1), ("slow.bias", 0.5), ("fast.bias", 2)):
+        torch.testing.assert_close(
+            before[name] - model.get_parameter(name), torch.full_like(before[name], 0.1 * factor)
+        )
+
+
+def test_dropout_is_for_training_only() -> None:
+    model = one_layer(Dropout(name="d", rate=0.5), side=8, depth=3)
+    batch = torch.randint(1, 127, (4, 8, 8, 3), dtype=torch.uint8)
+    assert (model.train()(batch) == 0).float().mean().item() == pytest.approx(0.5, abs=0.1)
+    assert not (model.eval()(batch) == 0).any()

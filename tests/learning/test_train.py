@@ -125,6 +125,10 @@ def test_the_description_says_how_the_run_was_made(run: Run, small: Network, col
         "kernel": 5,
         "stride": 2,
         "padding": 0,
+        "extra_padding": 0,
+        "groups": 1,
+        "rounding": "down",
+        "bias_rate": 1.0,
     }
     assert told["data"] == {
         "name": "coloured",

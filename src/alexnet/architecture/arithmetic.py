@@ -1,16 +1,27 @@
 """The arithmetic of one layer: what it makes of what reaches it, each figure with its formula.
 
 Conventions: a multiply and its add are one MAC; biases, activations and pooling cost none. Neurons are the
-outputs of layers that carry weights. Bytes are those of float32. Sizes that do not divide round down.
+outputs of layers that carry weights. Bytes are those of float32. Sizes that do not divide round down unless
+a layer says up.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import assert_never
 
-from alexnet.architecture.layers import Conv, Dense, Flatten, Layer, MaxPool, ReLU
+from alexnet.architecture.layers import (
+    AdaptiveAvgPool,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    LocalResponseNorm,
+    MaxPool,
+    ReLU,
+)
 from alexnet.architecture.network import Shape
 
 BYTES_PER_VALUE = 4  # float32
@@ -20,8 +31,14 @@ BYTES_PER_VALUE = 4  # float32
 class ReceptiveField:
     """What part of the picture one value looks at."""
 
-    size: int = 1  # side of the square, in pixels of the picture, padding included
-    stride: int | None = 1  # pixels from one value's square to its neighbour's; None for a vector
+    size: int  # side of the square, in pixels of the picture, padding included
+    stride: int | None  # pixels from one value's square to its neighbour's; None where that varies or is none
+    span: int  # side of what all values together look at
+
+
+def whole_picture(shape: Shape) -> ReceptiveField:
+    """The receptive field of a pixel, before the first layer."""
+    return ReceptiveField(size=1, stride=1, span=max(shape[:2]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +53,9 @@ class LayerSummary:
     kernel: int | None = None  # F, of layers with windows
     stride: int | None = None  # S
     padding: int | None = None  # P
+    groups: int | None = None  # of convolutions
     cut_off: Shape | None = None  # rows and columns at the bottom and right that no window reaches
+    beyond: Shape | None = None  # rows and columns behind the padded input that rounding up takes in
     weights: int = 0
     biases: int = 0
     macs: int = 0  # for one picture
@@ -44,7 +63,7 @@ class LayerSummary:
     parameter_bytes: int = 0  # weights and biases
     activation_bytes: int = 0  # the output, for one picture
     receptive_field: int = 1  # side, in pixels of the picture
-    receptive_stride: int | None = None  # pixels of the picture between neighbours; None for a vector
+    receptive_stride: int | None = None  # pixels of the picture between neighbours; None where it varies
     fully_connected_weights: int | None = None  # if every output saw every input; of convolutions
     formulas: dict[str, str] = field(default_factory=dict)  # figure -> its arithmetic with its numbers
 
@@ -71,13 +90,35 @@ def shape_text(shape: Shape) -> str:
     return f"{shape[0]:,}" if len(shape) == 1 else "x".join(str(size) for size in shape)
 
 
-def windows(size: int, *, kernel: int, stride: int, padding: int) -> int:
-    """How many windows fit along one side of `size` pixels; 0 where not even one does.
+def windows(size: int, layer: Conv | MaxPool) -> int:
+    """How many of the layer's windows fit along one side of `size` pixels; 0 where not even one does.
 
-    >>> windows(227, kernel=11, stride=4, padding=0)
+    Rounding up, the last window may reach beyond the padded input, but not begin beyond it (as in PyTorch
+    and Caffe).
+
+    >>> windows(227, Conv(name="conv1", filters=96, kernel=11, stride=4))
+    55
+    >>> windows(224, Conv(name="conv1", filters=96, kernel=11, stride=4, rounding="up"))
     55
     """
-    return max(0, (size - kernel + 2 * padding) // stride + 1)
+    steps, rest = divmod(_room(size, layer), layer.stride)
+    count = steps + 1
+    if layer.rounding == "up" and rest and not _begins_beyond(size, layer, count):
+        count += 1
+    return max(0, count)
+
+
+def _room(size: int, layer: Conv | MaxPool) -> int:
+    """Pixels that a window can move along one side, padding included."""
+    return size - layer.kernel + 2 * layer.padding + _extra(layer)
+
+
+def _extra(layer: Conv | MaxPool) -> int:
+    return layer.extra_padding if isinstance(layer, Conv) else 0
+
+
+def _begins_beyond(size: int, layer: Conv | MaxPool, window: int) -> bool:
+    return window * layer.stride >= size + layer.padding
 
 
 def output_shape(layer: Layer, entering: Shape) -> Shape | Misfit:
@@ -89,18 +130,27 @@ def output_shape(layer: Layer, entering: Shape) -> Shape | Misfit:
                     reason=f"{layer.kind} takes a volume, got a vector of {shape_text(entering)}",
                     remedy="put it before the flatten layer",
                 )
-            height, width = (
-                windows(size, kernel=layer.kernel, stride=layer.stride, padding=layer.padding)
-                for size in entering[:2]
-            )
+            height, width = (windows(size, layer) for size in entering[:2])
             if not (height and width):
                 padded = f" with padding {layer.padding} on each side" if layer.padding else ""
                 return Misfit(
                     reason=f"a {layer.kernel}x{layer.kernel} window does not fit in "
                     f"{entering[0]}x{entering[1]}{padded}"
                 )
+            if isinstance(layer, Conv) and entering[2] % layer.groups:
+                return Misfit(
+                    reason=f"an input depth of {entering[2]} does not divide into {layer.groups} groups",
+                    remedy=f"set {layer.name}.groups to a divisor of {entering[2]}",
+                )
             return (height, width, layer.filters if isinstance(layer, Conv) else entering[2])
-        case ReLU():
+        case AdaptiveAvgPool():
+            if len(entering) != 3:
+                return Misfit(
+                    reason=f"{layer.kind} takes a volume, got a vector of {shape_text(entering)}",
+                    remedy="put it before the flatten layer",
+                )
+            return (layer.size, layer.size, entering[2])
+        case LocalResponseNorm() | ReLU() | Dropout():
             return entering
         case Flatten():
             return (prod(entering),)
@@ -117,19 +167,35 @@ def output_shape(layer: Layer, entering: Shape) -> Shape | Misfit:
 
 def receptive_field(layer: Layer, entering: Shape, before: ReceptiveField) -> ReceptiveField:
     """What one output of `layer` sees of the picture, where one of its inputs sees `before`."""
-    stride = before.stride or 0
     match layer:
+        case Conv() | MaxPool() if before.stride is not None:
+            size, stride = before.size + (layer.kernel - 1) * before.stride, before.stride * layer.stride
+            longer = max(windows(side, layer) for side in entering[:2])
+            return ReceptiveField(size=size, stride=stride, span=size + (longer - 1) * stride)
         case Conv() | MaxPool():
+            return replace(before, size=before.span)  # behind uneven windows: no more is said
+        case AdaptiveAvgPool():
+            side = max(entering[:2])
+            widest = max(_adaptive_window(side, layer.size, i) for i in range(layer.size))
+            even = before.stride is not None and side % layer.size == 0
             return ReceptiveField(
-                size=before.size + (layer.kernel - 1) * stride,
-                stride=stride * layer.stride,
+                size=before.span if before.stride is None else before.size + (widest - 1) * before.stride,
+                stride=before.stride * (side // layer.size) if even and before.stride else None,
+                span=before.span,
             )
-        case Flatten() if len(entering) == 3:
-            return ReceptiveField(size=before.size + (max(entering[:2]) - 1) * stride, stride=None)
-        case ReLU() | Flatten() | Dense():
+        case Flatten():
+            return replace(before, size=before.span, stride=None)
+        case LocalResponseNorm() | ReLU() | Dropout():
             return before
+        case Dense():
+            return replace(before, size=before.span, stride=None)
         case _:
             assert_never(layer)
+
+
+def _adaptive_window(side: int, count: int, index: int) -> int:
+    """Pixels of one of `count` windows over `side`: from its start rounded down to its end rounded up."""
+    return -(-(index + 1) * side // count) - index * side // count
 
 
 def layer_summary(layer: Layer, entering: Shape, before: ReceptiveField) -> LayerSummary | Misfit:
@@ -171,7 +237,9 @@ def layer_summary(layer: Layer, entering: Shape, before: ReceptiveField) -> Laye
         kernel=windowed.kernel if windowed else None,
         stride=windowed.stride if windowed else None,
         padding=windowed.padding if windowed else None,
-        cut_off=_cut_off(windowed, entering) if windowed else None,
+        groups=layer.groups if isinstance(layer, Conv) else None,
+        cut_off=tuple(max(0, rest) for rest in _rests(windowed, entering)) if windowed else None,
+        beyond=tuple(max(0, -rest) for rest in _rests(windowed, entering)) if windowed else None,
         weights=weights,
         biases=biases,
         macs=macs,
@@ -188,27 +256,29 @@ def layer_summary(layer: Layer, entering: Shape, before: ReceptiveField) -> Laye
 def _weights(layer: Layer, entering: Shape) -> tuple[int, str]:
     match layer:
         case Conv():
-            window = (layer.kernel, layer.kernel, entering[-1])
-            return prod(window) * layer.filters, f"({shape_text(window)}) x {layer.filters:,}"
+            window = (layer.kernel, layer.kernel, entering[-1] // layer.groups)
+            depth = f"({entering[-1]}/{layer.groups})" if layer.groups > 1 else str(window[2])
+            seen = f"{layer.kernel}x{layer.kernel}x{depth}"
+            return prod(window) * layer.filters, f"({seen}) x {layer.filters:,}"
         case Dense():
             return entering[0] * layer.units, f"{entering[0]:,} x {layer.units:,}"
-        case MaxPool() | ReLU() | Flatten():
+        case MaxPool() | AdaptiveAvgPool() | LocalResponseNorm() | ReLU() | Dropout() | Flatten():
             return 0, ""
         case _:
             assert_never(layer)
 
 
-def _cut_off(layer: Conv | MaxPool, entering: Shape) -> Shape:
-    return tuple((size - layer.kernel + 2 * layer.padding) % layer.stride for size in entering[:2])
+def _rests(layer: Conv | MaxPool, entering: Shape) -> Shape:
+    """Rows and columns, padding included, that lie behind the last window; below zero: that it lacks."""
+    return tuple(_room(size, layer) - (windows(size, layer) - 1) * layer.stride for size in entering[:2])
 
 
 def _output_formulas(layer: Layer, entering: Shape, leaving: Shape) -> dict[str, str]:
     match layer:
         case Conv() | MaxPool():
-            cut_off = _cut_off(layer, entering)
             height, width = (
-                _windows_formula(layer, size, cut, made)
-                for size, cut, made in zip(entering[:2], cut_off, leaving[:2], strict=True)
+                _windows_formula(layer, size, made)
+                for size, made in zip(entering[:2], leaving[:2], strict=True)
             )
             depth = "one for each filter" if isinstance(layer, Conv) else "the depth of the input"
             return {"height": height, "width": width, "depth": f"{depth} = {leaving[2]}"}
@@ -216,30 +286,41 @@ def _output_formulas(layer: Layer, entering: Shape, leaving: Shape) -> dict[str,
             return {"output": f"{shape_text(entering)} = {leaving[0]:,}"}
         case Dense():
             return {"output": f"one for each unit = {leaving[0]:,}"}
-        case ReLU():
+        case AdaptiveAvgPool():
+            depth = f"the depth of the input = {leaving[2]}"
+            return {"height": f"its size = {layer.size}", "width": f"its size = {layer.size}", "depth": depth}
+        case LocalResponseNorm() | ReLU() | Dropout():
             return {"output": f"the shape of the input = {shape_text(leaving)}"}
         case _:
             assert_never(layer)
 
 
-def _windows_formula(layer: Conv | MaxPool, size: int, cut: int, made: int) -> str:
-    quotient = f"({size} - {layer.kernel} + 2x{layer.padding})/{layer.stride}"
-    return f"{f'floor({quotient})' if cut else quotient} + 1 = {made}"
+def _windows_formula(layer: Conv | MaxPool, size: int, made: int) -> str:
+    extra = f" + {_extra(layer)}" if _extra(layer) else ""
+    quotient = f"({size} - {layer.kernel} + 2x{layer.padding}{extra})/{layer.stride}"
+    steps, rest = divmod(_room(size, layer), layer.stride)
+    if not rest:
+        return f"{quotient} + 1 = {made}"
+    # A last window that would begin beyond the input is left out: as many as rounding down gives.
+    rounded = "ceil" if made > steps + 1 else "floor"
+    return f"{rounded}({quotient}) + 1 = {made}"
 
 
 def _receptive_formulas(
     layer: Layer, entering: Shape, before: ReceptiveField, sees: ReceptiveField
 ) -> dict[str, str]:
     match layer:
-        case Conv() | MaxPool():
+        case Conv() | MaxPool() if before.stride is not None:
             return {
                 "receptive_field": f"{before.size} + ({layer.kernel} - 1) x {before.stride} = {sees.size}",
                 "receptive_stride": f"{before.stride} x {layer.stride} = {sees.stride}",
             }
-        case Flatten() if len(entering) == 3:
+        case Flatten() if len(entering) == 3 and before.stride is not None:
             longer = max(entering[:2])
             return {"receptive_field": f"{before.size} + ({longer} - 1) x {before.stride} = {sees.size}"}
-        case ReLU() | Flatten() | Dense():
+        case AdaptiveAvgPool() | Conv() | MaxPool():
+            return {"receptive_field": f"its widest window's = {sees.size}"}
+        case LocalResponseNorm() | ReLU() | Dropout() | Flatten() | Dense():
             return {"receptive_field": f"that of the input = {sees.size}"}
         case _:
             assert_never(layer)

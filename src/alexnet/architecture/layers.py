@@ -1,19 +1,30 @@
 """The layer kinds: frozen descriptions that know their own fields and limits, and no arithmetic.
 
-Windows are square, and the same number of zero pixels is added on all four sides.
+Windows are square. Padding is of zeros; pixels outside the picture read as zero.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import ClassVar
+from dataclasses import Field, dataclass, field, fields
+from typing import Any, ClassVar
 
 from alexnet.errors import NetworkError
+
+# What a field's value must be, beside it. Without one: a whole number of at least 1.
+_FROM_ZERO: dict[str, Any] = {"minimum": 0}
+_RATE: dict[str, Any] = {"real": True, "minimum": 0.0, "below": 1.0}
+_REAL: dict[str, Any] = {"real": True, "minimum": 0.0}
+_ANY_REAL: dict[str, Any] = {"real": True, "minimum": float("-inf")}
+_ROUNDING: dict[str, Any] = {"choices": ("down", "up")}
+_YES_OR_NO: dict[str, Any] = {"choices": (True, False)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Conv:
     """A convolution: `filters` kernels of `kernel` x `kernel` x input depth, each with one bias.
+
+    With `groups`, the input depth and the filters fall into as many equal parts, and a filter sees its own
+    part only: the two towers of 2012.
 
     >>> Conv(name="conv1", filters=96, kernel=11, stride=4).padding
     0
@@ -24,10 +35,23 @@ class Conv:
     filters: int  # kernels, which is the depth of the output
     kernel: int  # side of the square window, in pixels
     stride: int = 1  # pixels from one window to the next
-    padding: int = field(default=0, metadata={"minimum": 0})  # zero pixels added on every side
+    padding: int = field(default=0, metadata=_FROM_ZERO)  # zero pixels added on every side
+    extra_padding: int = field(default=0, metadata=_FROM_ZERO)  # more of them, at the bottom and right only
+    groups: int = 1
+    rounding: str = field(default="down", metadata=_ROUNDING)  # of sizes that do not divide
+    weight_deviation: float | None = field(
+        default=None, metadata=_REAL
+    )  # of initial weights; None: our choice
+    bias: float | None = field(default=None, metadata=_ANY_REAL)  # at the start; None: zero
+    bias_rate: float = field(default=1.0, metadata=_REAL)  # the biases' learning rate to the weights'
 
     def __post_init__(self) -> None:
         _check(self)
+        if self.filters % self.groups:
+            raise NetworkError(
+                f"Layer '{self.name}': filters={self.filters} in groups={self.groups}; must divide evenly; "
+                f"set {self.name}.filters to a multiple of {self.groups}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +62,8 @@ class MaxPool:
     name: str
     kernel: int  # side of the square window, in pixels
     stride: int  # pixels from one window to the next
-    padding: int = field(default=0, metadata={"minimum": 0})  # pixels added on every side
+    padding: int = field(default=0, metadata=_FROM_ZERO)  # pixels added on every side
+    rounding: str = field(default="down", metadata=_ROUNDING)  # of sizes that do not divide
 
     def __post_init__(self) -> None:
         _check(self)
@@ -51,11 +76,56 @@ class MaxPool:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AdaptiveAvgPool:
+    """The mean of each of `size` x `size` windows, spread over the input so that all of it is seen."""
+
+    kind: ClassVar[str] = "adaptiveavgpool"
+    name: str
+    size: int  # height and width of the output, in windows
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalResponseNorm:
+    """Each value divided by (k + alpha x what `size` neighbouring channels hold) ** beta.
+
+    With `mean`, that is the mean of their squares, as the code released in 2012, Caffe and torch have it;
+    without, their sum, as Krizhevsky et al. 2012 print it in section 3.3. The same alpha is 5 times as
+    strong there.
+    """
+
+    kind: ClassVar[str] = "lrn"
+    name: str
+    size: int = 5  # channels, centred on the value's own
+    alpha: float = field(default=1e-4, metadata=_REAL)
+    beta: float = field(default=0.75, metadata=_REAL)
+    k: float = field(default=2.0, metadata=_REAL)
+    mean: bool = field(default=True, metadata=_YES_OR_NO)
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReLU:
     """Zero for what is negative, else the value itself."""
 
     kind: ClassVar[str] = "relu"
     name: str
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dropout:
+    """While training, zero for a share of the values, chosen anew each time, and the others scaled up."""
+
+    kind: ClassVar[str] = "dropout"
+    name: str
+    rate: float = field(default=0.5, metadata=_RATE)  # the share that is dropped
 
     def __post_init__(self) -> None:
         _check(self)
@@ -79,28 +149,72 @@ class Dense:
     kind: ClassVar[str] = "dense"
     name: str
     units: int  # neurons; in the last layer, classes
+    weight_deviation: float | None = field(
+        default=None, metadata=_REAL
+    )  # of initial weights; None: our choice
+    bias: float | None = field(default=None, metadata=_ANY_REAL)  # at the start; None: zero
+    bias_rate: float = field(default=1.0, metadata=_REAL)  # the biases' learning rate to the weights'
 
     def __post_init__(self) -> None:
         _check(self)
 
 
-Layer = Conv | MaxPool | ReLU | Flatten | Dense
+Layer = Conv | MaxPool | AdaptiveAvgPool | LocalResponseNorm | ReLU | Dropout | Flatten | Dense
 
-KINDS: dict[str, type[Layer]] = {kind.kind: kind for kind in (Conv, MaxPool, ReLU, Flatten, Dense)}
+KINDS: dict[str, type[Layer]] = {
+    kind.kind: kind
+    for kind in (Conv, MaxPool, AdaptiveAvgPool, LocalResponseNorm, ReLU, Dropout, Flatten, Dense)
+}
+
+
+def parse_field(layer: Layer, name: str, text: str) -> Any:
+    """The value that `text` gives the field; NetworkError where it cannot be one."""
+    rule = _rule(next(each for each in fields(layer) if each.name == name))
+    for choice in rule.get("choices", ()):
+        if text.lower() == str(choice).lower():
+            return choice
+    if "choices" not in rule:
+        for number in (int, float) if rule.get("real") else (int,):
+            try:
+                return number(text)
+            except ValueError:
+                continue
+    raise NetworkError(f"Layer '{layer.name}': {name}={text!r}; must be {_demand(rule)}")
 
 
 def _check(layer: Layer) -> None:
-    """Raise NetworkError unless the name can name a module and every number is a whole one in range."""
+    """Raise NetworkError unless the name can name a module and every value is what its field asks for."""
     name = layer.name
     if not (isinstance(name, str) and name.isidentifier()):
         raise NetworkError(
             f"Layer {name!r}: its name; must be letters, digits and underscores, not beginning with a digit"
         )
     for each in fields(layer):
-        if each.name == "name":
-            continue
-        value, minimum = getattr(layer, each.name), each.metadata.get("minimum", 1)
-        if type(value) is not int or value < minimum:
-            raise NetworkError(
-                f"Layer '{name}': {each.name}={value!r}; must be a whole number of at least {minimum}"
-            )
+        value = getattr(layer, each.name)
+        if each.name != "name" and not (value is None and each.default is None):
+            rule = _rule(each)
+            if not _allowed(value, rule):
+                raise NetworkError(f"Layer '{name}': {each.name}={value!r}; must be {_demand(rule)}")
+
+
+def _rule(each: Field[Any]) -> dict[str, Any]:
+    return {"minimum": 1, **each.metadata}
+
+
+def _allowed(value: object, rule: dict[str, Any]) -> bool:
+    if "choices" in rule:
+        return any(value is choice or (value == choice and type(value) is str) for choice in rule["choices"])
+    if type(value) is not int and not (rule.get("real") and type(value) is float):
+        return False
+    return bool(rule["minimum"] <= value < rule.get("below", float("inf")))
+
+
+def _demand(rule: dict[str, Any]) -> str:
+    if "choices" in rule:
+        return " or ".join(str(choice).lower() for choice in rule["choices"])
+    kind = "a number" if rule.get("real") else "a whole number"
+    if rule["minimum"] == float("-inf"):
+        return kind
+    return f"{kind} of at least {rule['minimum']:g}" + (
+        f" and below {rule['below']:g}" if "below" in rule else ""
+    )

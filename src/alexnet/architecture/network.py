@@ -11,7 +11,7 @@ from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from alexnet.architecture.layers import KINDS, Dense, Layer
+from alexnet.architecture.layers import KINDS, Dense, Layer, parse_field
 from alexnet.errors import NetworkError
 
 Shape = tuple[int, ...]  # (height, width, depth) of a volume, or (length,) of a vector
@@ -123,7 +123,7 @@ def _edit_layer(network: Network, setting: str, target: str, value: str) -> Netw
     if field_name not in known:
         hint = suggest(field_name, known) if known else f"a {layer.kind} layer has none"
         raise NetworkError(f"Layer '{name}': no field '{field_name}'; {hint}")
-    change: dict[str, Any] = {field_name: _parse_whole(setting, value)}
+    change: dict[str, Any] = {field_name: parse_field(layer, field_name, value)}
     return network._replaced(layer, replace(layer, **change))
 
 
@@ -147,16 +147,22 @@ def _parse_input(value: str, current: Shape) -> Shape:
 
 
 def to_mapping(network: Network) -> dict[str, Any]:
-    """The network as JSON and TOML hold it; `from_mapping` gives an equal one back."""
+    """The network as JSON and TOML hold it; `from_mapping` gives an equal one back.
+
+    Fields are written even where they are the default, which may be another one some day, but for those
+    that leave a choice open.
+    """
     return {
         "name": network.name,
         "source": network.source,
         "input": list(network.input),
-        "layers": [
-            {"kind": layer.kind} | {each.name: getattr(layer, each.name) for each in fields(layer)}
-            for layer in network.layers
-        ],
+        "layers": [{"kind": layer.kind} | _given(layer) for layer in network.layers],
     }
+
+
+def _given(layer: Layer) -> dict[str, Any]:
+    values = ((each.name, getattr(layer, each.name)) for each in fields(layer))
+    return {name: value for name, value in values if value is not None}
 
 
 def from_mapping(data: object, *, where: str = "network") -> Network:
@@ -212,10 +218,20 @@ def to_toml(network: Network) -> str:
     True
     """
     data = to_mapping(network)
-    layers = data.pop("layers")
+    del data["layers"]
+    layers = ({"kind": layer.kind} | _without_defaults(layer) for layer in network.layers)
     blocks = [data, *layers]
     texts = ["\n".join(f"{key} = {_toml_value(value)}" for key, value in block.items()) for block in blocks]
     return "\n\n[[layers]]\n".join(texts) + "\n"
+
+
+def _without_defaults(layer: Layer) -> dict[str, Any]:
+    # Who reads and edits the file is told what is particular about a layer.
+    return {
+        each.name: getattr(layer, each.name)
+        for each in fields(layer)
+        if each.name in ("stride", "padding") or getattr(layer, each.name) != each.default
+    }
 
 
 def _toml_value(value: object) -> str:

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from alexnet.architecture import tables
-from alexnet.architecture.arithmetic import LayerSummary, Misfit, ReceptiveField, layer_summary
+from alexnet.architecture.arithmetic import (
+    LayerSummary,
+    Misfit,
+    layer_summary,
+    receptive_field,
+    whole_picture,
+)
 from alexnet.architecture.figures import Figures
 from alexnet.architecture.network import Network
 from alexnet.architecture.repairs import repairs
@@ -53,13 +59,13 @@ def summarize(network: Network) -> Summary:
     Raises MisfitError where a layer cannot take what reaches it.
     """
     rows: list[LayerSummary] = []
-    shape, sees = network.input, ReceptiveField()
+    shape, sees = network.input, whole_picture(network.input)
     for layer in network.layers:
         row = layer_summary(layer, shape, sees)
         if isinstance(row, Misfit):
             raise _misfit(Summary(network=network, layers=tuple(rows)), layer.name, row)
         rows.append(row)
-        shape, sees = row.output, ReceptiveField(size=row.receptive_field, stride=row.receptive_stride)
+        shape, sees = row.output, receptive_field(layer, shape, sees)
     return Summary(network=network, layers=tuple(rows))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from itertools import zip_longest
 from typing import Any
@@ -167,17 +167,27 @@ def remarks(summary: Figures) -> list[str]:
                 f"{row.fully_connected_weights / row.weights:,.0f} times its {row.weights:,}."
             )
             break
-    told += [_cut_off_remark(row) for row in summary.layers if row.cut_off and any(row.cut_off)]
+    told += [remark for row in summary.layers for remark in _layer_remarks(row)]
     return [*told, LETTERS, *CONVENTIONS]
 
 
-def _cut_off_remark(row: LayerSummary) -> str:
-    rows, columns = row.cut_off or (0, 0)
+def _layer_remarks(row: LayerSummary) -> Iterator[str]:
+    """What is particular about a layer and has no column: groups, and sizes that do not divide."""
+    if row.groups is not None and row.groups > 1:
+        yield f"{row.name}: {row.groups} groups; each filter sees {row.input[2] // row.groups} channels."
     padded = ", padding included" if row.padding else ""
-    return (
-        f"{row.name}: {row.formulas['height' if rows else 'width']} rounds down: no window "
-        f"reaches {rows} of its rows (bottom) and {columns} of its columns (right){padded}."
-    )
+    rows, columns = row.cut_off or (0, 0)
+    if rows or columns:
+        yield (
+            f"{row.name}: {row.formulas['height' if rows else 'width']} rounds down: no window "
+            f"reaches {rows} of its rows (bottom) and {columns} of its columns (right){padded}."
+        )
+    rows, columns = row.beyond or (0, 0)
+    if rows or columns:
+        yield (
+            f"{row.name}: {row.formulas['height' if rows else 'width']} rounds up: the last windows reach "
+            f"{rows} rows (bottom) and {columns} columns (right) beyond its input{padded}."
+        )
 
 
 def _formula_text(row: LayerSummary) -> str:

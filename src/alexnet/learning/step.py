@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
 
+from alexnet.architecture.layers import Conv, Dense
 from alexnet.images import views
 from alexnet.images.batches import load_batches
 from alexnet.images.splits import Split
@@ -44,15 +47,30 @@ def training_step(
 
 
 def make_optimizer(model: AlexNet, recipe: Recipe) -> torch.optim.SGD:
-    """SGD with momentum; biases are not decayed. Fused: all parameters in one pass."""
-    weights = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    biases = [parameter for parameter in model.parameters() if parameter.ndim == 1]
+    """SGD with momentum; biases are not decayed, and learn at their layer's own rate.
+
+    `set_rate` sets the rate of a step.
+    """
+    weights, biases = [], defaultdict[float, list[nn.Parameter]](list)
+    for layer in model.network.layers:
+        if isinstance(layer, Conv | Dense):
+            module = model.get_submodule(layer.name)
+            weights.append(module.get_parameter("weight"))
+            biases[layer.bias_rate].append(module.get_parameter("bias"))
+    groups = [{"params": weights, "weight_decay": recipe.weight_decay, "factor": 1.0}]
+    groups += [{"params": each, "weight_decay": 0.0, "factor": factor} for factor, each in biases.items()]
     return torch.optim.SGD(
-        [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": biases, "weight_decay": 0.0}],
+        groups,
         lr=recipe.learning_rate,
         momentum=recipe.momentum,
-        fused=weights[0].device.type in ("cpu", "cuda"),
+        fused=weights[0].device.type in ("cpu", "cuda"),  # all parameters in one pass
     )
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of the next step: of weights `rate`, of biases their factor of it."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["factor"]
 
 
 def channel_statistics(split: Split, view: View, *, workers: int) -> tuple[list[float], list[float]]:

@@ -32,7 +32,7 @@ from alexnet.learning.interrupts import Interrupts, count_interrupts
 from alexnet.learning.model import AlexNet
 from alexnet.learning.progress import Limit, Phase, Progress, Tally
 from alexnet.learning.recipe import DEFAULT, Recipe, schedule
-from alexnet.learning.step import channel_statistics, make_optimizer, training_step
+from alexnet.learning.step import channel_statistics, make_optimizer, set_rate, training_step
 from alexnet.learning.weights import Weights, save_weights, torch_classifier
 from alexnet.writing import link_whole
 
@@ -195,8 +195,7 @@ class _Run:
                     # The rate of the step's middle: neither the first step nor the last is wasted on zero.
                     middle = self.limit.share(self.steps + 0.5)
                     rate = self.recipe.learning_rate * schedule(middle, warmup=self.recipe.warmup)
-                    for group in optimizer.param_groups:
-                        group["lr"] = rate
+                    set_rate(optimizer, rate)
                     loss, right = training_step(
                         self.model,
                         optimizer,
