@@ -25,6 +25,7 @@ from alexnet.images.decode import Picture
 from alexnet.images.splits import Dataset
 from alexnet.images.views import View
 from alexnet.learning import runs
+from alexnet.learning.allocator import keep_freed_memory
 from alexnet.learning.augment import random_crops, random_mirror
 from alexnet.learning.devices import choose_device, choose_precision
 from alexnet.learning.evaluate import Report, evaluate
@@ -73,7 +74,8 @@ def train(
 
     It ends after `epochs` or `time_limit` seconds, whichever is first, and the learning rate's schedule
     follows that; without either, after DEFAULT_EPOCHS. The limit includes validation. Ctrl-C ends the run
-    early: its weights are saved as they are. Raises TrainingError for settings out of range and for a loss
+    early: its weights are saved as they are. On a processor, the process keeps freed memory from then on
+    (`keep_freed_memory`). Raises TrainingError for settings out of range and for a loss
     that is not finite, and what reading pictures and writing files raises.
     """
     started = perf_counter()
@@ -89,6 +91,8 @@ def train(
         raise NetworkError(f"network '{network.name}': input depth {network.input[2]}; must be 3, for RGB")
     chosen_device = choose_device(device)
     chosen_precision = choose_precision(precision, chosen_device)
+    if chosen_device.type == "cpu":
+        keep_freed_memory()
     network = network.with_classes(len(data.class_names))
     view = View.of(*network.input[:2], tight=data.tight)
     mean, scale = channel_statistics(data.train, view, workers=workers)
