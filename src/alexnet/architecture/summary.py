@@ -17,7 +17,7 @@ from alexnet.errors import NetworkError
 
 
 class Summary(Figures):
-    """A network's figures. Its text is the table; `markdown()`, `csv()` and `json()` are its other forms."""
+    """A network's figures. Its text is the table; `markdown()`, `html()`, `csv()`, `json()` are others."""
 
     def text(self, *, formulas: bool = False) -> str:
         """The tables for a terminal of 80 columns, after them each figure's arithmetic if asked for."""
@@ -27,6 +27,10 @@ class Summary(Figures):
         """One Markdown table, after it each figure's arithmetic if asked for."""
         return tables.markdown(self, formulas=formulas)
 
+    def html(self, *, formulas: bool = False) -> str:
+        """An HTML fragment, what notebooks show; each figure's arithmetic to unfold if asked for."""
+        return tables.html(self, formulas=formulas)
+
     def csv(self) -> str:
         """One line a layer, every figure a column."""
         return tables.csv(self)
@@ -34,6 +38,9 @@ class Summary(Figures):
     def json(self) -> str:
         """Everything: the network, every layer with its formulas, the totals."""
         return tables.json(self)
+
+    def _repr_html_(self) -> str:
+        return self.html()
 
     def __str__(self) -> str:
         return self.text()

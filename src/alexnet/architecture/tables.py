@@ -1,9 +1,10 @@
-"""The forms of figures: text, Markdown, CSV, JSON. Computes none."""
+"""The forms of figures: text, Markdown, HTML, CSV, JSON. Computes none."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
+from html import escape
 from itertools import zip_longest
 from typing import Any
 
@@ -61,6 +62,34 @@ def markdown(summary: Figures, *, formulas: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
+def html(summary: Figures, *, formulas: bool = False) -> str:
+    """A fragment that needs nothing else, for notebooks and pages: title, table, remarks, formulas to unfold.
+
+    Its colours are those of the page around it, light or dark.
+    """
+    title, *source = _title(summary).splitlines()
+    parts = [
+        f'<div class="alexnet-summary">\n<style>\n{_HTML_STYLE}</style>',
+        f"<p><strong>{escape(title)}</strong>{''.join(f'<br>{escape(line)}' for line in source)}</p>",
+        html_table(*cells(summary)),
+        "<ul>" + "\n".join(f"<li>{escape(remark)}</li>" for remark in remarks(summary)) + "</ul>",
+    ]
+    for row in summary.layers if formulas else ():
+        told = html_table(None, [(_words(name), formula) for name, formula in row.formulas.items()])
+        parts.append(f"<details><summary>{escape(row.name)} ({row.kind})</summary>{told}</details>")
+    return "\n".join([*parts, "</div>"]) + "\n"
+
+
+def html_table(head: Cells | None, rows: Iterable[Cells]) -> str:
+    """An HTML table in a box that scrolls where it is wider than the page."""
+
+    def line(cells: Cells, tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+    lines = [*([line(head, "th")] if head else []), *(line(row, "td") for row in rows)]
+    return '<div class="wide"><table>' + "\n".join(lines) + "</table></div>"
+
+
 def cells(summary: Figures) -> tuple[Cells, list[Cells]]:
     """The head and the rows of the one wide table, as printed: a row a layer but for ReLU, then the total."""
     rows = [[*_shape_cells(row), *_cost_cells(row, then)[1:]] for row, then in _shown(summary)]
@@ -94,6 +123,15 @@ def json(summary: Figures) -> str:
     }
     return json_module.dumps(data, indent=2, ensure_ascii=False) + "\n"
 
+
+# Notebooks have rules of their own for tables: these are said for what is within the fragment only.
+_HTML_STYLE = """.alexnet-summary .wide { overflow-x: auto; }
+.alexnet-summary table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+.alexnet-summary th, .alexnet-summary td { padding: .2em .6em; text-align: right; white-space: nowrap;
+  color: inherit; border: 0; border-bottom: 1px solid rgba(128, 128, 128, .4); }
+.alexnet-summary th:first-child, .alexnet-summary td:first-child,
+.alexnet-summary details td { text-align: left; }
+"""
 
 _SHAPE_HEAD = ("layer", "input", "F", "K", "S", "P", "output", "weights", "biases", "MACs")
 _COST_HEAD = ("layer", "then", "neurons", "param bytes", "output bytes", "receptive field", "its stride")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
@@ -73,8 +73,6 @@ def _page(
         ("pictures trained on", f"{history.pictures:,}, repeats counted, in {history.seconds:.0f} s"),
         *facts,
     ]
-    summary = summarize(history.network)
-    head, rows = tables.cells(summary)
     parts = [
         f"<h1>{escape(title)}</h1>",
         "<dl>"
@@ -87,11 +85,10 @@ def _page(
         "<h2>Answered wrongly, the surest first</h2>",
         _examples(report, split, history.view, surest_wrong(report, most=_EXAMPLES)),
         "<h2>By class</h2>",
-        _table(("class", "pictures", "right", "share"), _class_rows(report)),
+        tables.html_table(("class", "pictures", "right", "share"), _class_rows(report)),
         *_confusion(report),
-        f"<h2>The network: {escape(history.network.name)}</h2>",
-        _table(head, rows),
-        "<ul>" + "".join(f"<li>{escape(remark)}</li>" for remark in tables.remarks(summary)) + "</ul>",
+        "<h2>The network</h2>",
+        summarize(history.network).html(),
     ]
     body = "\n".join(parts)
     return (
@@ -99,14 +96,6 @@ def _page(
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n{body}\n</html>\n"
     )
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    def line(cells: Sequence[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
-
-    lines = [line(head, "th"), *(line(row, "td") for row in rows)]
-    return '<div class="wide"><table>' + "\n".join(lines) + "</table></div>"
 
 
 def _class_rows(report: Report) -> list[tuple[str, ...]]:
@@ -124,7 +113,7 @@ def _confusion(report: Report) -> list[str]:
         (name, *(str(count) for count in counts))
         for name, counts in zip(report.class_names, confusion, strict=True)
     ]
-    return ["<h2>What was taken for what</h2>", _table(("true class", *report.class_names), rows)]
+    return ["<h2>What was taken for what</h2>", tables.html_table(("true class", *report.class_names), rows)]
 
 
 def _examples(report: Report, split: Split, view: View, chosen: Sequence[int]) -> str:
