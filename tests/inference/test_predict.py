@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -221,7 +222,7 @@ def test_a_weights_file_alone_makes_a_classifier(weights_file: Path) -> None:
     ],
 )
 def test_a_device_or_precision_that_is_not_there_is_refused(
-    weights_file: Path, settings: dict[str, str], words: str
+    weights_file: Path, settings: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(TrainingError, match=words):
         open_classifier(weights_file, **settings)
