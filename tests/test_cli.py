@@ -99,9 +99,9 @@ def trained(toml: Path, coloured: Path, tmp_path_factory: pytest.TempPathFactory
 # --- golden files -----------------------------------------------------------------------------------------
 
 
-def assert_golden(name: str, text: str) -> None:
+def assert_golden(name: str, text: str, *, suffix: str = ".txt") -> None:
     """Compare with tests/golden/NAME.txt; REWRITE_GOLDEN=1 writes it, for the diff to be read."""
-    path = GOLDEN / f"{name}.txt"
+    path = GOLDEN / f"{name}{suffix}"
     if os.environ.get("REWRITE_GOLDEN") == "1":
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -132,7 +132,9 @@ def test_a_network_that_breaks_is_the_golden_text() -> None:
 COMMANDS = (
     (),
     ("summary",),
+    ("draw",),
     ("networks",),
+    ("audit",),
     ("train",),
     ("evaluate",),
     ("predict",),
@@ -155,8 +157,11 @@ def test_every_command_has_golden_help() -> None:
     assert found == set(COMMANDS)
 
 
+DRAWINGS = {"draw_notes", "draw_paper", "draw_broken"}
+
+
 def test_no_golden_file_is_left_over() -> None:
-    names = {"summary", "summary_formulas", "summary_markdown", "summary_224", "summary_broken"}
+    names = {"summary", "summary_formulas", "summary_markdown", "summary_224", "summary_broken"} | DRAWINGS
     assert {path.stem for path in GOLDEN.iterdir()} == names | {
         "_".join(("help", *each)) for each in COMMANDS
     }
@@ -215,7 +220,7 @@ def test_summary_of_a_weights_file_is_that_of_its_network(weights_file: Path, sm
     assert done("summary", weights_file).stdout == summarize(small).text()
 
 
-@pytest.mark.parametrize("form", ["table", "markdown", "csv", "json"])
+@pytest.mark.parametrize("form", ["table", "markdown", "html", "csv", "json"])
 def test_a_network_that_breaks_is_refused_in_every_form(form: str) -> None:
     arguments = ("summary", "--set", "pool1.stride=4", "--set", "pool2.stride=3", "--format", form)
     result = alexnet(*arguments)
@@ -236,6 +241,56 @@ def test_the_version_is_the_package_s() -> None:
     import alexnet as package
 
     assert done("--version").stdout == f"alexnet, version {package.__version__}\n"
+
+
+# --- draw and HTML ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("network", ["notes", "paper"])
+def test_a_drawing_is_the_golden_picture(network: str) -> None:
+    result = done("draw", network)
+    assert result.stderr == ""
+    assert_golden(f"draw_{network}", result.stdout, suffix=".svg")
+
+
+def test_a_network_that_breaks_is_drawn_up_to_there_and_refused(here: Path) -> None:
+    arguments = ("draw", "--set", "pool1.stride=4", "--set", "pool2.stride=3")
+    result = alexnet(*arguments)
+    assert refusal(result.exit_code, result.stderr).startswith("Layer 'conv4': a 3x3 window does not fit")
+    assert_golden("draw_broken", result.stdout, suffix=".svg")
+    written = alexnet(*arguments, "--output", "broken.svg")
+    assert (written.exit_code, written.stdout, written.stderr) == (2, "", result.stderr)
+    assert everything_below(here) == {"broken.svg": result.stdout.encode()}
+
+
+def test_a_drawing_is_written_where_it_is_asked_for(toml: Path, weights_file: Path, here: Path) -> None:
+    assert done("draw", toml, "-o", "net.svg").output == ""
+    assert everything_below(here) == {"net.svg": done("draw", toml).stdout.encode()}
+    assert done("draw", weights_file).stdout == done("draw", toml).stdout
+    assert ">63x63x64<" in done("draw", "--set", "input=259", "--set", "conv1.filters=64").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("paper", "-o", "none/net.svg"), "none/net.svg: cannot be written: No such file or directory"),
+        (("paper", "-o", "."), "directory"),
+        (("pape",), "did you mean 'paper'?"),
+        (("--set", "conv9.stride=1"), "no layer 'conv9'"),
+    ],
+    ids=str,
+)
+def test_a_drawing_that_cannot_be_made_is_refused(
+    arguments: tuple[str, ...], words: str, nothing_left: None
+) -> None:
+    assert words in refused("draw", *arguments)
+
+
+def test_summary_as_html_is_that_of_python() -> None:
+    assert done("summary", "paper", "--format", "html").stdout == summarize(NETWORKS["paper"]).html()
+    formulas = done("summary", "--format", "html", "--formulas").stdout
+    assert formulas == summarize(NOTES).html(formulas=True)
+    assert "(11x11x3) x 96 = 34,848" in formulas
 
 
 # --- what is refused --------------------------------------------------------------------------------------

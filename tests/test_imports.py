@@ -13,6 +13,7 @@ import pytest
 
 import alexnet
 from alexnet import errors
+from alexnet.learning.modules import ModuleMisfitError
 
 PACKAGE = Path(alexnet.__file__).parent
 Start = tuple[list[str], dict[str, str]]
@@ -161,8 +162,9 @@ RUN = "from alexnet.cli import app\napp({!r}, prog_name='alexnet', standalone_mo
         RUN.format(["train", "--help"]),
         RUN.format(["summary"]),
         RUN.format(["summary", "notes", "--format", "json", "--set", "classes=10"]),
+        RUN.format(["draw", "paper"]),
     ],
-    ids=["import", "--help", "train --help", "summary", "summary json"],
+    ids=["import", "--help", "train --help", "summary", "summary json", "draw"],
 )
 def test_what_must_start_fast_loads_nothing_heavy(statement: str, python: Start) -> None:
     assert heavy_after(statement, python) == []
@@ -217,7 +219,8 @@ def drawn() -> dict[str, str]:
 
 def test_the_tree_that_is_drawn_is_the_tree() -> None:
     classes = [value for value in vars(errors).values() if isinstance(value, type)]
-    tree = {each.__name__: each.__bases__[0].__name__ for each in [*classes, alexnet.MisfitError]}
+    elsewhere = [alexnet.MisfitError, ModuleMisfitError]
+    tree = {each.__name__: each.__bases__[0].__name__ for each in [*classes, *elsewhere]}
     assert drawn() == tree
 
 

@@ -3,7 +3,10 @@
 The network in torch is `alexnet.learning.model`, pictures are `alexnet.images`.
 """
 
+from alexnet.architecture.audit import audit
+from alexnet.architecture.claims import Claims, read_claims
 from alexnet.architecture.compare import Difference, differences
+from alexnet.architecture.findings import Finding, Findings
 from alexnet.architecture.layers import (
     AdaptiveAvgPool,
     Conv,
@@ -20,6 +23,7 @@ from alexnet.architecture.summary import MisfitError, Summary, summarize
 from alexnet.architecture.zoo import NETWORKS, NOTES, get_network
 from alexnet.errors import (
     AlexNetError,
+    ClaimsError,
     DataError,
     MissingExtraError,
     NetworkError,
@@ -36,11 +40,15 @@ __all__ = [
     "NOTES",
     "AdaptiveAvgPool",
     "AlexNetError",
+    "Claims",
+    "ClaimsError",
     "Conv",
     "DataError",
     "Dense",
     "Difference",
     "Dropout",
+    "Finding",
+    "Findings",
     "Flatten",
     "Layer",
     "LocalResponseNorm",
@@ -55,10 +63,12 @@ __all__ = [
     "Summary",
     "TrainingError",
     "WeightsError",
+    "audit",
     "differences",
     "edit",
     "from_toml",
     "get_network",
+    "read_claims",
     "read_network",
     "summarize",
     "to_toml",

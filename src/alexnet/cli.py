@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -135,17 +136,24 @@ def app(debug: bool) -> None:  # read from the context by OneLineErrors
 @app.command()
 @click.argument("network", default="notes")
 @settings_option
+@click.option("--input", "size", metavar="3x224x224", help="What a torch module takes, depth first.")
 @click.option("--formulas", is_flag=True, help="Show the arithmetic of every figure.")
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["table", "markdown", "csv", "json", "toml"]),
+    type=click.Choice(["table", "markdown", "html", "csv", "json", "toml"]),
     default="table",
     show_default=True,
     help="toml: the network itself, to edit and read back.",
 )
-def summary(network: str, settings: tuple[str, ...], formulas: bool, form: str) -> None:
-    """Show every figure of NETWORK: a name, a TOML file or a weights file."""
+def summary(network: str, settings: tuple[str, ...], size: str | None, formulas: bool, form: str) -> None:
+    """Show every figure of NETWORK: a name, a TOML file, a weights file, or package.module:Net of torch."""
+    if ":" in network and not os.path.isfile(network):  # noqa: PTH113  # Path.is_file may raise
+        refused = {"--set": settings, "--formulas": formulas, f"--format {form}": form in ("toml", "html")}
+        module_summary(network, size, form, [option for option, given in refused.items() if given])
+        return
+    if size is not None:
+        fail(f"--input {size}: is for torch modules; of the network '{network}' set it: --set input=224")
     from alexnet.architecture.network import edit, to_toml
     from alexnet.architecture.summary import MisfitError, summarize
     from alexnet.architecture.zoo import get_network
@@ -165,10 +173,65 @@ def summary(network: str, settings: tuple[str, ...], formulas: bool, form: str) 
             click.echo(figures.text(formulas=formulas), nl=False)
         case "markdown":
             click.echo(figures.markdown(formulas=formulas), nl=False)
+        case "html":
+            click.echo(figures.html(formulas=formulas), nl=False)
         case "csv":
             click.echo(figures.csv(), nl=False)
         case _:
             click.echo(figures.json(), nl=False)
+
+
+@app.command()
+@click.argument("network", default="notes")
+@settings_option
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The file to write.  [default: standard output]",
+)
+def draw(network: str, settings: tuple[str, ...], output: Path | None) -> None:
+    """Draw NETWORK as SVG, as papers do: volumes to scale, windows, towers.
+
+    NETWORK is a name, a TOML file or a weights file.
+    """
+    from alexnet.architecture.diagram import diagram
+    from alexnet.architecture.network import edit
+    from alexnet.architecture.summary import MisfitError, Summary, summarize
+    from alexnet.architecture.zoo import get_network
+    from alexnet.writing import write_whole
+
+    def result(figures: Summary) -> None:
+        if output is None:
+            click.echo(diagram(figures), nl=False)
+        else:
+            write_whole(output, diagram(figures))
+
+    try:
+        figures = summarize(edit(get_network(network), *settings))
+    except MisfitError as error:
+        result(error.summary)
+        raise
+    result(figures)
+
+
+def module_summary(spec: str, size: str | None, form: str, refused: list[str]) -> None:
+    """Print the figures of a torch module; its own prints go to stderr."""
+    if refused or size is None:
+        given = f"{refused[0]}: not for a torch module" if refused else "--input: not given"
+        fail(f"{spec}: {given}; must be such as: alexnet summary {spec} --input 3x224x224")
+    from alexnet.learning.module_loading import load_module, parse_input
+    from alexnet.learning.modules import ModuleMisfitError, summarize_module
+
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            figures = summarize_module(load_module(spec), parse_input(size), name=spec)
+    except ModuleMisfitError as error:
+        if form == "table":
+            click.echo(error.summary.text())
+        raise
+    forms = {"table": figures.text, "markdown": figures.markdown, "csv": figures.csv, "json": figures.json}
+    click.echo(forms[form](), nl=False)
 
 
 @app.command()
@@ -189,6 +252,25 @@ def networks(diff: tuple[str, str] | None, form: str) -> None:
         click.echo(compare.list_text(NETWORKS.values()), nl=False)
     else:
         click.echo(json.dumps([compare.line(network) for network in NETWORKS.values()], indent=2))
+
+
+@app.command()
+@click.argument("claims", type=click.Path(path_type=Path))
+@click.option("--network", help="The one they are about; alexnet: any of the AlexNets.")
+@click.option("--all", "everything", is_flag=True, help="Show the claims that are right, too.")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def audit(claims: Path, network: str | None, everything: bool, form: str) -> None:
+    """Check the figures of CLAIMS, a TOML, Markdown or CSV table: exit 1 where errors are found."""
+    from alexnet.architecture.audit import audit as audit_claims
+    from alexnet.architecture.claims import read_claims
+
+    findings = audit_claims(read_claims(claims), network)
+    if form == "table":
+        click.echo(findings.text(everything=everything), nl=False)
+    else:
+        click.echo(json.dumps(findings.to_dict(), indent=2, ensure_ascii=False))
+    if findings.errors:
+        sys.exit(1)
 
 
 @app.command()
@@ -304,7 +386,7 @@ def evaluate(
     from alexnet.learning.evaluate import evaluate as evaluate_classifier
     from alexnet.terminal import counting_progress, report_table
 
-    classifier = open_classifier(weights, device=device, precision=precision)
+    classifier = open_classifier(weights, device=device, precision=precision, on_fetch=note)
     pictures = open_split(data, classifier.class_names, split=split, seed=seed)
     if split is None and is_undivided(data):
         note(f"{data}: all its pictures; --split validation takes those that training set apart")
@@ -336,7 +418,7 @@ def predict(
     from alexnet.inference.predict import predict as predict_pictures
     from alexnet.terminal import csv_lines, prediction_table
 
-    classifier = open_classifier(weights, device=device, precision=precision)
+    classifier = open_classifier(weights, device=device, precision=precision, on_fetch=note)
     predictions = predict_pictures(classifier, paths, top=top, workers=workers)
     match form:
         case "csv":

@@ -2,7 +2,9 @@
 
     AlexNetError                 anything below; the command line prints its one line and exits with 2
     ├── NetworkError             a network's description is not one: unknown layer, field, kind or value
-    │   └── MisfitError          a layer cannot take what reaches it (architecture/summary.py)
+    │   ├── MisfitError          a layer cannot take what reaches it (architecture/summary.py)
+    │   └── ModuleMisfitError    a torch module's layer cannot (learning/modules.py)
+    ├── ClaimsError              a file of claims cannot be read as one
     ├── PictureError             a file is not a picture that can be decoded
     ├── DataError                a data set is missing, empty or of the wrong form
     ├── WeightsError             a weights file is truncated, foreign, or belongs to another network
@@ -22,6 +24,10 @@ class AlexNetError(Exception):
 
 class NetworkError(AlexNetError):
     """A network's description is not one: an unknown layer, field, kind or value."""
+
+
+class ClaimsError(AlexNetError):
+    """A file of claims cannot be read as one."""
 
 
 class PictureError(AlexNetError):

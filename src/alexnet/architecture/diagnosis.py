@@ -1,0 +1,317 @@
+"""Which of one layer's claims is wrong: the smallest change of what is stated that makes the rest hold.
+
+A layer's hyperparameters and its input give its figures (arithmetic.py). Where they and the claims disagree,
+either a figure was misprinted or a hyperparameter was. Each is tried; the explanation that leaves the fewest
+claims wrong is taken, a figure before a hyperparameter where both leave as many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cache
+from math import prod
+
+from alexnet.architecture.arithmetic import LayerSummary, Misfit, layer_summary, whole_picture
+from alexnet.architecture.claims import Claim, Kind
+from alexnet.architecture.layers import Conv, Dense, Layer, MaxPool
+from alexnet.architecture.network import Shape
+from alexnet.architecture.quantities import Amount, agreement, shape_readings
+from alexnet.architecture.zoo import NETWORKS
+from alexnet.errors import NetworkError
+
+# Hyperparameters that are tried in place of a stated one, the likeliest first.
+_KERNELS = (3, 5, 11, 7, 1, 2, 4, 6, 9, 8, 10, 12, 13)
+_STRIDES = (2, 1, 4, 3, 5, 6, 8)
+_PADDINGS = (0, 1, 2, 3, 5, 4)
+_GROUPS = (2, 1, 4)
+_WIDTHS = (96, 256, 384, 64, 192, 48, 128, 512, 3, 1)
+_INPUTS = (227, 224, 225, 226, 228, 256, 32, 28)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What a layer is taken to be: its hyperparameters and what reaches it."""
+
+    kind: Kind
+    entering: Shape  # (height, width, depth) or (length,)
+    kernel: int = 1
+    stride: int = 1
+    padding: int = 0
+    filters: int = 1  # of a dense layer its units
+    groups: int = 1
+    rounding: str = "down"
+    same: bool = False  # padded so that the size is divided by the stride
+
+
+def figures(setting: Setting) -> LayerSummary | None:
+    """Every figure of the layer that `setting` describes; None where there is no such layer."""
+    entering = setting.entering
+    if setting.same and setting.kind != "dense":
+        return _padded_alike(setting)
+    layer: Layer
+    try:
+        match setting.kind:
+            case "conv":
+                layer = Conv(
+                    name="conv",
+                    filters=setting.filters,
+                    kernel=setting.kernel,
+                    stride=setting.stride,
+                    padding=setting.padding,
+                    groups=setting.groups,
+                    rounding=setting.rounding,
+                )
+            case "maxpool":
+                layer = MaxPool(
+                    name="pool",
+                    kernel=setting.kernel,
+                    stride=setting.stride,
+                    padding=setting.padding,
+                    rounding=setting.rounding,
+                )
+            case "dense":
+                layer = Dense(name="dense", units=setting.filters)
+                entering = (prod(entering),)
+            case _:
+                return None
+    except NetworkError:
+        return None
+    row = layer_summary(layer, entering, whole_picture((*entering, 1)))
+    return None if isinstance(row, Misfit) else row
+
+
+def _padded_alike(setting: Setting) -> LayerSummary | None:
+    """The figures with TensorFlow's "same": as many windows as the stride goes into the side, rounded up."""
+    side = setting.entering[0]
+    lacking = max(0, ((side - 1) // setting.stride) * setting.stride + setting.kernel - side)
+    if setting.kind == "maxpool":
+        # Its padding never wins, so where it lies does not matter to the size.
+        fits = range(min(lacking, setting.kernel // 2) + 1)
+        tries = (replace(setting, same=False, padding=each, rounding="up") for each in fits)
+        rows = (figures(each) for each in tries)
+        return next((row for row in rows if row and row.output[0] == -(-side // setting.stride)), None)
+    try:
+        layer = Conv(
+            name="conv",
+            filters=setting.filters,
+            kernel=setting.kernel,
+            stride=setting.stride,
+            padding=lacking // 2,
+            extra_padding=lacking % 2,
+            groups=setting.groups,
+        )
+    except NetworkError:
+        return None
+    row = layer_summary(layer, setting.entering, whole_picture((*setting.entering, 1)))
+    return None if isinstance(row, Misfit) else row
+
+
+def shape_is(printed: Shape, true: Shape) -> bool:
+    """Whether a printed shape can mean the true one; two numbers leave the depth open, one all but the side.
+
+    >>> shape_is((96, 55, 55), (55, 55, 96)), shape_is((27,), (27, 27, 96)), shape_is((6, 6, 256), (9216,))
+    (True, True, True)
+    """
+    if len(true) == 1:
+        return any(0 not in reading and prod(reading) == true[0] for reading in shape_readings(printed))
+    if len(printed) == 1:
+        return printed[0] == prod(true) or printed[0] == true[0] == true[1]
+    return any(
+        reading == true or ((*reading[:2], true[2]) == true and reading[2] == 0)
+        for reading in shape_readings(printed)
+    )
+
+
+def holds(claim: Claim, row: LayerSummary, *, batch: int) -> str | None:
+    """How the claim agrees with the row: "" for exactly, else in a few words; None where it does not."""
+    value = claim.value
+    if isinstance(value, tuple):
+        return "" if shape_is(value, row.input if claim.field == "input" else row.output) else None
+    if not isinstance(value, Amount):
+        return "" if value == getattr(row, {"units": "filters"}.get(claim.field, claim.field), None) else None
+    for true, words in readings(claim.field, row, batch=batch):
+        match agreement(value, true):
+            case "exact":
+                return words
+            case "rounded":
+                return f"rounded; {words}" if words else "rounded"
+    return None
+
+
+def readings(field: str, row: LayerSummary, *, batch: int) -> Iterator[tuple[int | Fraction, str]]:
+    """What a figure of that name can mean without anyone being wrong, and in words which it is."""
+    both = row.weights + row.biases
+    match field:
+        case "parameters":
+            yield both, "with biases" if row.biases else ""
+            yield row.weights, "weights only"
+        case "weights" | "biases" | "neurons":
+            yield getattr(row, field), ""
+        case "macs":
+            yield row.macs * batch, ""
+        case "flops":
+            yield 2 * row.macs * batch, "two for a multiply-add"
+            yield row.macs * batch, "one for a multiply-add"
+        case "bytes":
+            yield 4 * both, "of float32"
+            yield 4 * row.weights, "of float32, weights only"
+        case "activation_bytes":
+            yield 4 * prod(row.output) * batch, "of float32"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """What is wrong with a layer's claims, at the least."""
+
+    setting: Setting  # with which the other claims hold
+    row: LayerSummary
+    blamed: Mapping[str, str]  # field -> what it would be, as text
+    routes: tuple[str, ...]  # other single changes that mend as much, "stride 2"
+
+
+def diagnose(
+    setting: Setting,
+    claims: Mapping[str, Claim],
+    evidence: Mapping[str, Claim],
+    *,
+    batch: int,
+    exact_input: bool,
+) -> Diagnosis | None:
+    """Find what is wrong; None where no layer fits at all.
+
+    `claims` are the layer's hyperparameters and its input as stated, `evidence` the figures that follow from
+    them, the next layer's input among them. `exact_input`: what reaches the layer is known from elsewhere.
+    """
+    stated = [
+        name for name in ("stride", "padding", "kernel", "filters", "groups", "input") if name in claims
+    ]
+    if "units" in claims:
+        stated.append("filters")
+    base = figures(setting)
+    wrong = _wrong(evidence, base, batch) if base else list(evidence)
+    options: list[tuple[int, str, Setting, LayerSummary, list[str]]] = []
+    for name in stated:
+        if name == "input" and not exact_input:
+            continue
+        for changed in _changes(setting, name, evidence):
+            row = figures(changed)
+            if row is not None:
+                left = _wrong(evidence, row, batch)
+                options.append((1 + len(left), name, changed, row, left))
+    best = min((option[0] for option in options), default=None)
+    if base is not None and (best is None or len(wrong) <= best):
+        mends = tuple(
+            _told(setting, changed)
+            for cost, _, changed, _, left in options
+            if cost <= max(1, len(wrong)) and not left
+        )
+        return Diagnosis(
+            setting=setting, row=base, blamed=dict.fromkeys(wrong, ""), routes=tuple(dict.fromkeys(mends))[:4]
+        )
+    if best is None:
+        return None
+    equals = [option for option in options if option[0] == best]
+    # Of changes that explain as much: the first that makes a layer which some network of the zoo has.
+    chosen = next((option for option in equals if usual(option[2])), equals[0])
+    _, name, changed, row, left = chosen
+    others = [_told(setting, option[2]) for option in equals if option is not chosen]
+    blamed = {_stated_as(setting, name): _told(setting, changed), **dict.fromkeys(left, "")}
+    return Diagnosis(setting=changed, row=row, blamed=blamed, routes=tuple(dict.fromkeys(others))[:4])
+
+
+def _stated_as(setting: Setting, name: str) -> str:
+    return "units" if setting.kind == "dense" and name == "filters" else name
+
+
+@cache
+def _usual_windows() -> frozenset[tuple[str, int, int, int]]:
+    layers = (layer for network in NETWORKS.values() for layer in network.layers)
+    return frozenset(
+        (layer.kind, layer.kernel, layer.stride, layer.padding)
+        for layer in layers
+        if isinstance(layer, Conv | MaxPool)
+    )
+
+
+def usual(setting: Setting) -> bool:
+    """Whether a network of the zoo has a layer with this window, stride and padding."""
+    return (setting.kind, setting.kernel, setting.stride, setting.padding) in _usual_windows()
+
+
+def _wrong(evidence: Mapping[str, Claim], row: LayerSummary, batch: int) -> list[str]:
+    return [name for name, claim in evidence.items() if holds(claim, row, batch=batch) is None]
+
+
+def _changes(setting: Setting, name: str, evidence: Mapping[str, Claim]) -> Iterator[Setting]:
+    match name:
+        case "stride":
+            for stride in _STRIDES:
+                if stride != setting.stride:
+                    yield replace(setting, stride=stride)
+        case "kernel":
+            for kernel in _KERNELS:
+                if kernel != setting.kernel:
+                    yield replace(setting, kernel=kernel)
+        case "padding":
+            for padding in _PADDINGS:
+                if padding != setting.padding:
+                    yield replace(setting, padding=padding)
+        case "groups":
+            for groups in _GROUPS:
+                if groups != setting.groups:
+                    yield replace(setting, groups=groups)
+        case "filters":
+            widths = [*_depths(evidence), *_WIDTHS]
+            for filters in dict.fromkeys(widths):
+                if filters != setting.filters and filters > 0:
+                    yield replace(setting, filters=filters)
+        case _:
+            pass
+
+
+def _depths(evidence: Mapping[str, Claim]) -> Iterator[int]:
+    """Depths that the figures speak of: of shapes, and counts of biases."""
+    for claim in evidence.values():
+        if isinstance(claim.value, tuple):
+            yield from (reading[-1] for reading in shape_readings(claim.value))
+        elif isinstance(claim.value, Amount) and claim.field == "biases" and claim.value.value < 10**6:
+            yield int(claim.value.value)
+
+
+def free_routes(
+    setting: Setting, unstated: tuple[str, ...], evidence: Mapping[str, Claim], *, batch: int, inputs: bool
+) -> list[tuple[str, Setting, LayerSummary]]:
+    """What, of things that are not stated, would make every figure hold, each alone, the likeliest first."""
+    found = []
+    tries: list[Setting] = []
+    if "padding" in unstated:
+        tries += _changes(setting, "padding", evidence)
+    if "rounding" in unstated:
+        tries.append(replace(setting, rounding="up"))
+    if "groups" in unstated:
+        tries += _changes(setting, "groups", evidence)
+    if "stride" in unstated:
+        tries += _changes(setting, "stride", evidence)
+    if "kernel" in unstated:
+        tries += _changes(setting, "kernel", evidence)
+    if inputs and len(setting.entering) == 3 and setting.entering[0] == setting.entering[1]:
+        tries += [replace(setting, entering=(side, side, setting.entering[2])) for side in _INPUTS]
+    for changed in tries:
+        row = figures(changed)
+        if row is not None and changed != setting and not _wrong(evidence, row, batch):
+            found.append((_told(setting, changed), changed, row))
+    return found
+
+
+def _told(before: Setting, after: Setting) -> str:
+    """The one thing that differs, in words: stride 2, rounding up, input 227."""
+    if before.entering != after.entering:
+        return f"input {after.entering[0]}"
+    for name in ("stride", "padding", "kernel", "groups"):
+        if getattr(before, name) != getattr(after, name):
+            return f"{name} {getattr(after, name)}"
+    if before.filters != after.filters:
+        return f"{'units' if after.kind == 'dense' else 'filters'} {after.filters}"
+    return f"rounding {after.rounding}"

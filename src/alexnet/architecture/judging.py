@@ -1,0 +1,166 @@
+"""Judging one claim: against its layer's figures, against the named network, against all of the zoo."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from alexnet.architecture.arithmetic import LayerSummary
+from alexnet.architecture.claims import COUNTS, Claim, Claims
+from alexnet.architecture.diagnosis import holds
+from alexnet.architecture.findings import Finding, judged
+from alexnet.architecture.network import Shape
+from alexnet.architecture.places import (
+    ANY_ALEXNET,
+    STATED,
+    Nearest,
+    References,
+    align,
+    as_in,
+    hyperparameter,
+)
+from alexnet.architecture.wording import arithmetic, true_figure
+from alexnet.architecture.zoo import NETWORKS
+
+FIGURES = ("output", *COUNTS)  # what follows from a layer's input and hyperparameters
+
+
+@dataclass(kw_only=True)
+class ClaimJudge:
+    """Judges single claims of one publication, under one reading of its conventions."""
+
+    claims: Claims
+    named: str | None
+    references: References
+    nearest: Nearest | None
+    doubled: bool = False  # what is called MACs counts multiplies and adds apart
+
+    @property
+    def single(self) -> str | None:
+        """The one network that is named, if one is."""
+        return self.named if self.named in NETWORKS else None
+
+    @property
+    def batch(self) -> int:
+        """Pictures for which MACs, FLOPs and activation bytes are."""
+        return self.claims.batch or 1
+
+    def compare_input(self, claim: Claim, entering: Shape) -> Finding:
+        """The first layer's input: whose it is."""
+        if self.named is None:
+            return judged(claim, "ok", "taken as the input")
+        having = [name for name in self.references if NETWORKS[name].input == entering]
+        if self.named in having or (self.named == ANY_ALEXNET and having):
+            return judged(claim, "ok", f"as in {having[0]}")
+        told = (
+            f"as in {having[0]}, not in {self.named}"
+            if having
+            else f"in no AlexNet; {self.named} has another"
+        )
+        return judged(claim, "variant" if having else "error", told)
+
+    def judge(
+        self,
+        index: int,
+        claim: Claim,
+        row: LayerSummary,
+        blamed: Mapping[str, str],
+        routes: tuple[str, ...],
+        assumed: str,
+    ) -> Finding:
+        """A claim of a layer whose figures are `row`; `blamed` are the fields that are wrong."""
+        name = claim.field
+        if name in blamed:
+            if blamed[name]:
+                return judged(
+                    claim,
+                    "error",
+                    f"the layer's other figures need {blamed[name]}",
+                    correction=blamed[name],
+                    routes=(blamed[name], *routes),
+                )
+            return self._wrong_figure(index, claim, row, routes)
+        if name in STATED:
+            return self._compare(index, claim)
+        words = holds(claim, row, batch=self.batch) or ""
+        reason = "; ".join(
+            part for part in (arithmetic(name, row), words.removeprefix("rounded; "), assumed) if part
+        )
+        return judged(claim, "rounded" if words.startswith("rounded") else "ok", reason)
+
+    def _compare(self, index: int, claim: Claim) -> Finding:
+        """A hyperparameter that fits its layer's figures, against the network that is named."""
+        if self.named is None:
+            return judged(claim, "ok", "the layer's figures agree with it")
+        having = [
+            name
+            for name, references in self.references.items()
+            if (reference := references[index]) is not None
+            and hyperparameter(reference.layer, claim.field) == claim.value
+        ]
+        compared = [
+            references[index] for references in self.references.values() if references[index] is not None
+        ]
+        if self.named in having or (self.named == ANY_ALEXNET and having):
+            return judged(claim, "ok", f"as in {self.named if self.named in having else having[0]}")
+        if having:
+            return judged(claim, "variant", f"as in {having[0]}, not in {self.named}")
+        if not compared:
+            return judged(claim, "error", f"{self.named} has no such layer")
+        first = compared[0]
+        assert first is not None
+        true = hyperparameter(first.layer, claim.field)
+        if true is None:
+            return judged(claim, "ok", "the layer's figures agree with it")
+        return judged(claim, "error", f"{true} in {first.network}", correction=str(true))
+
+    def _wrong_figure(self, index: int, claim: Claim, row: LayerSummary, routes: tuple[str, ...]) -> Finding:
+        true = true_figure(claim.field, row)
+        if claim.field == "macs" and self.doubled:
+            as_flops = holds(replace(claim, field="flops"), row, batch=self.batch)
+            if as_flops is not None:
+                words = f"two for a multiply-add: {2 * row.macs * self.batch:,}"
+                return judged(claim, "variant", words, correction=true)
+        for name, references in self.references.items():
+            reference = references[index]
+            if (
+                reference is not None
+                and claim.field in COUNTS
+                and name != self.single
+                and reference.row.output == row.output
+                and holds(claim, reference.row, batch=self.batch) is not None
+            ):
+                words = f"as in {name}: {arithmetic(claim.field, reference.row)}"
+                return judged(claim, "variant", words, correction=true)
+        return judged(claim, "error", arithmetic(claim.field, row), correction=true, routes=routes)
+
+    def by_reference(self, index: int, claim: Claim, missing: str) -> Finding:
+        """A claim of a layer of which too little is said to compute it: against the networks of the zoo."""
+        nearest = self.nearest
+        if self.single is None and nearest is not None and 2 * nearest[1] <= nearest[2]:
+            nearest = None
+        order = [name for name in (self.single, nearest and nearest[0]) if name]
+        order += [name for name in self.references if name not in order]
+        for place, name in enumerate(order):
+            reference = (self.references.get(name) or align(self.claims, NETWORKS[name]))[index]
+            if reference is not None and as_in(claim, claim.field, reference, self.batch):
+                words = f"as in {name}" + (
+                    f": {arithmetic(claim.field, reference.row)}" if claim.field in FIGURES else ""
+                )
+                if place == 0 and (self.single or nearest):
+                    rounded = claim.field in COUNTS and (
+                        holds(claim, reference.row, batch=self.batch) or ""
+                    ).startswith("rounded")
+                    return judged(claim, "rounded" if rounded else "ok", words)
+                if self.single or nearest:
+                    return judged(claim, "variant", words)
+        told = order[0] if order and (self.single or nearest) else None
+        reference = (self.references.get(told) or align(self.claims, NETWORKS[told]))[index] if told else None
+        if reference is not None and (claim.field in FIGURES or claim.field == "input"):
+            reason = f"in {told} {arithmetic(claim.field, reference.row)}"
+            return judged(claim, "error", reason, correction=true_figure(claim.field, reference.row))
+        if reference is not None:
+            true = hyperparameter(reference.layer, claim.field)
+            if true is not None:
+                return judged(claim, "error", f"{true} in {told}", correction=str(true))
+        return judged(claim, "unsupported", f"{missing} is not said")

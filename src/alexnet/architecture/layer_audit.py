@@ -1,0 +1,413 @@
+"""Judging layers one after the other, each from the input that is claimed for it.
+
+Which of a layer's claims is wrong is decided in diagnosis.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+from alexnet.architecture.arithmetic import LayerSummary, shape_text
+from alexnet.architecture.claims import Claim, ClaimedLayer
+from alexnet.architecture.diagnosis import Setting, diagnose, figures, free_routes, holds, shape_is
+from alexnet.architecture.findings import Finding, Status, judged
+from alexnet.architecture.judging import FIGURES, ClaimJudge
+from alexnet.architecture.layers import MaxPool
+from alexnet.architecture.network import Shape
+from alexnet.architecture.places import (
+    Pools,
+    Reference,
+    hyperparameter,
+)
+from alexnet.architecture.quantities import shape_readings
+from alexnet.architecture.wording import arithmetic, either, true_figure
+from alexnet.architecture.zoo import NETWORKS
+
+
+@dataclass(kw_only=True)
+class LayerAudit(ClaimJudge):
+    """Goes through one publication's layers."""
+
+    @property
+    def pools(self) -> Pools:
+        """The pooling layers that a table may leave out: those of the network that it is nearest to."""
+        name = self.single or (self.nearest[0] if self.nearest is not None else "paper")
+        pools = (layer for layer in NETWORKS[name].layers if isinstance(layer, MaxPool))
+        kinds = dict.fromkeys((layer.kernel, self.claims.rounding or layer.rounding) for layer in pools)
+        # Caffe's rounding up is its own: an unnamed table is not excused by it.
+        return (
+            tuple(kinds)
+            if self.single
+            else tuple((kernel, self.claims.rounding or "down") for kernel, _ in kinds)
+        )
+
+    def layers(self) -> tuple[list[Finding], list[tuple[ClaimedLayer, LayerSummary | None]]]:
+        """Judge the layers in order: the findings, and each layer's true figures where they can be told."""
+        found: list[Finding] = []
+        rows: list[tuple[ClaimedLayer, LayerSummary | None]] = []
+        arriving = self._first_input()
+        for index, layer in enumerate(self.claims.layers):
+            if layer.kind == "other":
+                found += self._pass_through(layer, arriving)
+                printed = layer.shape("output")
+                arriving = _reading(printed, arriving) if printed else arriving
+                rows.append((layer, None))
+                continue
+            following = next(
+                (other for other in self.claims.layers[index + 1 :] if other.kind != "other"), None
+            )
+            told, row, arriving = self._layer(index, layer, arriving, following)
+            found += told
+            rows.append((layer, row))
+        return found, rows
+
+    def _first_input(self) -> tuple[Shape, ...]:
+        """What may reach the first layer."""
+        if self.claims.input is not None:
+            return shape_readings(self.claims.input)[:1]
+        first = next((layer for layer in self.claims.layers if layer.kind != "other"), None)
+        if self.single is not None and (first is None or "input" not in first.claims):
+            return (NETWORKS[self.single].input,)
+        return ()
+
+    def _pass_through(self, layer: ClaimedLayer, arriving: tuple[Shape, ...]) -> list[Finding]:
+        found = []
+        for claim in layer.claims.values():
+            printed = claim.value
+            if not isinstance(printed, tuple):
+                continue
+            if not arriving:
+                found.append(judged(claim, "unsupported", "what reaches it is not said"))
+            elif any(shape_is(printed, shape) for shape in arriving):
+                found.append(judged(claim, "ok", "the shape of what reaches it"))
+            else:
+                found.append(
+                    judged(
+                        claim,
+                        "error",
+                        f"what reaches it is {either(arriving)}",
+                        correction=either(arriving),
+                    )
+                )
+        return found
+
+    def _layer(
+        self, index: int, layer: ClaimedLayer, arriving: tuple[Shape, ...], following: ClaimedLayer | None
+    ) -> tuple[list[Finding], LayerSummary | None, tuple[Shape, ...]]:
+        reference = self.references[self.single][index] if self.single else None
+        setting, missing, assumed = self._setting(layer, arriving, reference)
+        printed_output = layer.shape("output")
+        onward = (_reading(printed_output, ()) if printed_output else ()) or ()
+        if setting is None:
+            found = [self.by_reference(index, claim, missing) for claim in layer.claims.values()]
+            return found, None, onward
+        evidence = {name: claim for name, claim in layer.claims.items() if name in FIGURES}
+        extra = _next_input(layer, following, self.pools)
+        if extra is not None:
+            evidence["next"] = extra
+        if "input" not in layer.claims and self._may_lack_a_pool(index, layer, reference, evidence):
+            found = [self.by_reference(index, claim, "its input") for claim in layer.claims.values()]
+            return found, None, onward
+        if reference is not None:
+            setting, taken = _as_large_as(setting, reference.row, layer)
+            assumed = "; ".join(part for part in (assumed, taken) if part)
+        if "input" not in layer.claims:
+            setting, pool = self._behind_an_unlisted_pool(index, layer, setting, evidence)
+            assumed = "; ".join(part for part in (assumed, pool) if part)
+        entering, input_claim = setting.entering, layer.claims.get("input")
+        blamed_input = False
+        if (
+            input_claim is not None
+            and arriving
+            and not any(_continues(input_claim, shape) for shape in arriving)
+        ):
+            blamed_input, setting = self._input_is_wrong(layer, setting, arriving, evidence)
+        row = figures(setting)
+        wrong = _mismatched(evidence, row, self.batch)
+        found = []
+        free: list[tuple[str, Setting, LayerSummary]] = []
+        if wrong:
+            unstated = tuple(
+                name
+                for name in ("padding", "rounding", "groups", "stride", "kernel")
+                if self._open(name, layer)
+            )
+            own = {name: evidence[name] for name in evidence if name != "next"}
+            free = free_routes(setting, unstated, own or evidence, batch=self.batch, inputs=False)
+            if free and index == 0:
+                free += free_routes(setting, (), own or evidence, batch=self.batch, inputs=True)
+        if free:
+            found += self._open_findings(layer, row, free, evidence, wrong)
+            row = free[0][2]
+        else:
+            exact = bool(arriving) or input_claim is not None
+            diagnosis = diagnose(setting, layer.claims, evidence, batch=self.batch, exact_input=exact)
+            if diagnosis is None:
+                reason = _no_layer(setting)
+                found += [judged(claim, "error", reason) for claim in layer.claims.values()]
+                return found, None, onward
+            row = diagnosis.row
+            routes = diagnosis.routes
+            if "output" in diagnosis.blamed:
+                output = {"output": layer.claims["output"]} if "output" in layer.claims else evidence
+                more = free_routes(setting, ("rounding",), output, batch=self.batch, inputs=index == 0)
+                routes = tuple(dict.fromkeys((*routes[:2], *(words for words, _, _ in more), *routes[2:])))[
+                    :5
+                ]
+            blamed = {name: told for name, told in diagnosis.blamed.items() if name != "next"}
+            for name, claim in layer.claims.items():
+                if name == "input":
+                    continue
+                found.append(self.judge(index, claim, row, blamed, routes, assumed))
+        if input_claim is not None:
+            found.insert(0, self._judge_input(input_claim, arriving, blamed_input, entering, layer))
+        true = (row.output,) if row is not None else ()
+        claimed = _reading(printed_output, true) if printed_output else ()
+        return found, row, tuple(dict.fromkeys((*claimed, *true)))
+
+    def _may_lack_a_pool(
+        self, index: int, layer: ClaimedLayer, reference: Reference | None, evidence: Mapping[str, Claim]
+    ) -> bool:
+        """Whether a table without pooling layers leaves open what reaches a layer behind a convolution."""
+        behind = index > 0 and self.claims.layers[index - 1].kind == "conv" and layer.kind != "maxpool"
+        pools = any(each.kind == "maxpool" for each in self.claims.layers)
+        telling = {"output", "parameters", "weights", "macs", "flops", "bytes"} & set(evidence)
+        return behind and not pools and reference is None and not telling and layer.kind == "dense"
+
+    def _behind_an_unlisted_pool(
+        self, index: int, layer: ClaimedLayer, setting: Setting, evidence: Mapping[str, Claim]
+    ) -> tuple[Setting, str]:
+        """The layer behind a pooling layer that is not listed, where that alone makes its figures hold."""
+        before = self.claims.layers[index - 1].kind if index else "maxpool"
+        if before != "conv" or layer.kind == "maxpool":
+            return setting, ""
+        settings = [setting] + [
+            replace(setting, entering=entering)
+            for kernel, rounding in self.pools
+            if (entering := _pool(setting.entering, kernel, rounding)) is not None
+        ]
+        reference = self.references[self.single][index] if self.single else None
+        if reference is not None and not any(each.kind == "maxpool" for each in self.claims.layers):
+            settings.insert(0, replace(setting, entering=reference.row.input))
+        wrong = [len(_mismatched(evidence, figures(each), self.batch)) for each in settings]
+        best = settings[wrong.index(min(wrong))]
+        if best.entering == setting.entering:
+            return setting, ""
+        return best, f"behind a pooling layer that is not listed, on {shape_text(best.entering)}"
+
+    def _open(self, name: str, layer: ClaimedLayer) -> bool:
+        if layer.kind == "dense" or (layer.same and name in ("padding", "rounding")):
+            return False
+        if name == "rounding":
+            return (layer.rounding or self.claims.rounding) is None and (
+                "padding" not in layer.claims or layer.kind == "maxpool"
+            )
+        if name == "groups":
+            return layer.kind == "conv" and "groups" not in layer.claims
+        if name in ("stride", "kernel"):
+            return name not in layer.claims and name == "stride"
+        return name not in layer.claims
+
+    def _setting(
+        self, layer: ClaimedLayer, arriving: tuple[Shape, ...], reference: Reference | None
+    ) -> tuple[Setting | None, str, str]:
+        """The layer as claimed; or None and what is missing; and what was taken from the named network."""
+        printed = layer.shape("input")
+        entering = _reading(printed, arriving) if printed else arriving
+        if not entering:
+            return None, "its input", ""
+        values: dict[str, int] = {}
+        assumed = []
+        for field in ("kernel", "stride", "padding", "filters", "groups"):
+            value = layer.whole(field)
+            if field == "filters" and layer.kind == "dense":
+                value = layer.whole("units") if layer.whole("units") is not None else value
+            if value is None and reference is not None:
+                value = hyperparameter(reference.layer, field)
+                if value is not None and field not in ("groups",):
+                    assumed.append(field)
+            if value is None and field == "filters":
+                value = _depth_of(layer)
+            if value is None:
+                if field == "kernel" and layer.kind != "dense":
+                    return None, "its kernel", ""
+                if field == "filters" and layer.kind != "maxpool":
+                    return None, "its filters" if layer.kind == "conv" else "its units", ""
+                value = {
+                    "stride": (layer.kind == "maxpool" and values.get("kernel", 1)) or 1,
+                    "padding": 0,
+                }.get(field, 1)
+            if field == "padding" and value and self.claims.half_padding:
+                value = values["kernel"] // 2
+            values[field] = value
+        rounding = (
+            layer.rounding
+            or self.claims.rounding
+            or getattr(reference and reference.layer, "rounding", "down")
+        )
+        setting = Setting(
+            kind=layer.kind, entering=entering[0], rounding=str(rounding), same=layer.same, **values
+        )
+        return (
+            setting,
+            "",
+            f"{' and '.join(assumed)} as in {reference.network}" if assumed and reference else "",
+        )
+
+    def _input_is_wrong(
+        self,
+        layer: ClaimedLayer,
+        setting: Setting,
+        arriving: tuple[Shape, ...],
+        evidence: Mapping[str, Claim],
+    ) -> tuple[bool, Setting]:
+        """Whether the claimed input does not follow from the layer before, and what to go on with."""
+        if layer.kind != "maxpool" and any(
+            _pooled_between(shape, setting.entering, self.pools) for shape in arriving
+        ):
+            return False, setting
+        as_claimed = len(_mismatched(evidence, figures(setting), self.batch))
+        for shape in arriving:
+            other = replace(setting, entering=shape)
+            if len(_mismatched(evidence, figures(other), self.batch)) < as_claimed:
+                return True, other
+        return True, setting
+
+    def _judge_input(
+        self, claim: Claim, arriving: tuple[Shape, ...], blamed: bool, entering: Shape, layer: ClaimedLayer
+    ) -> Finding:
+        if blamed:
+            return judged(
+                claim,
+                "error",
+                f"the layer before makes {either(arriving)}",
+                correction=either(
+                    [(prod(shape),) for shape in arriving] if layer.kind == "dense" else arriving
+                ),
+            )
+        if not arriving:
+            return self.compare_input(claim, entering)
+        if any(_continues(claim, shape) for shape in arriving):
+            return judged(claim, "ok", "what the layer before makes")
+        pool = next(words for shape in arriving if (words := _pooled_between(shape, entering, self.pools)))
+        return judged(claim, "ok", f"with a pooling layer before {layer.name} that is not listed: {pool}")
+
+    def _open_findings(
+        self,
+        layer: ClaimedLayer,
+        row: LayerSummary | None,
+        free: Sequence[tuple[str, Setting, LayerSummary]],
+        evidence: Mapping[str, Claim],
+        wrong: Sequence[str],
+    ) -> list[Finding]:
+        """Findings of a layer that leaves something open which decides whether its figures hold."""
+        routes = tuple(dict.fromkeys(words for words, _, _ in free))[:4]
+        true = free[0][2]
+        grouped = routes[0].startswith("groups")
+        found = []
+        for name, claim in layer.claims.items():
+            if name == "input":
+                continue
+            if name not in wrong:
+                words = holds(claim, true, batch=self.batch) if name in evidence else ""
+                status: Status = "rounded" if words and words.startswith("rounded") else "ok"
+                found.append(
+                    judged(claim, status, arithmetic(name, true) or "the layer's figures agree with it")
+                )
+            elif grouped or (routes[0] == "rounding up" and layer.kind == "maxpool"):
+                found.append(
+                    judged(
+                        claim,
+                        "variant",
+                        f"with {routes[0]}: {arithmetic(name, true)}",
+                        correction=true_figure(name, row) if row is not None else "",
+                        routes=routes,
+                    )
+                )
+            else:
+                as_stated = f"as stated {arithmetic(name, row)}; " if row is not None else ""
+                reason = f"{as_stated}it needs {', or '.join(routes)}, which is not said"
+                found.append(judged(claim, "unsupported", reason, routes=routes))
+        return found
+
+
+def _mismatched(evidence: Mapping[str, Claim], row: LayerSummary | None, batch: int) -> list[str]:
+    return [name for name, claim in evidence.items() if row is None or holds(claim, row, batch=batch) is None]
+
+
+def _next_input(layer: ClaimedLayer, following: ClaimedLayer | None, pools: Pools) -> Claim | None:
+    """The next layer's input as evidence of this one's output, where the two are claimed to follow."""
+    if following is None or "input" not in following.claims:
+        return None
+    claim = following.claims["input"]
+    printed, own = claim.value, layer.shape("output")
+    if own is not None and printed != own and isinstance(printed, tuple):
+        for one in shape_readings(own):
+            for other in shape_readings(printed):
+                if len(one) == len(other) == 3 and _pooled_between(one, other, pools):
+                    return None  # a pooling layer between them is not listed
+    return replace(claim, field="output")
+
+
+def _pool(before: Shape, kernel: int, rounding: str) -> Shape | None:
+    if len(before) != 3:
+        return None
+    row = figures(Setting(kind="maxpool", entering=before, kernel=kernel, stride=2, rounding=rounding))
+    return row.output if row is not None else None
+
+
+def _pooled_between(before: Shape, after: Shape, pools: Pools) -> str:
+    """The pooling layer, in words, that takes one shape to the other; empty where none of `pools` does."""
+    for kernel, rounding in pools:
+        made = _pool(before, kernel, rounding)
+        if made is not None and after in (made, (prod(made),)):
+            return f"{kernel}x{kernel}, stride 2" + (", rounding up" if rounding == "up" else "")
+    return ""
+
+
+def _continues(claim: Claim, shape: Shape) -> bool:
+    printed = claim.value
+    return isinstance(printed, tuple) and (shape_is(printed, shape) or shape_is(printed, (prod(shape),)))
+
+
+def _reading(printed: Shape, arriving: tuple[Shape, ...]) -> tuple[Shape, ...]:
+    """What a printed shape means, where something is known to arrive: with its depth filled in."""
+    for shape in arriving:
+        if shape_is(printed, shape):
+            return (shape,)
+    likely = shape_readings(printed)[0]
+    if len(likely) == 3 and likely[2] == 0:
+        return tuple((*likely[:2], shape[2]) for shape in arriving if len(shape) == 3)[:1]
+    return (likely,)
+
+
+def _depth_of(layer: ClaimedLayer) -> int | None:
+    printed = layer.shape("output")
+    if printed is None:
+        return None
+    depth = shape_readings(printed)[0][-1]
+    return depth or None
+
+
+def _as_large_as(setting: Setting, true: LayerSummary, layer: ClaimedLayer) -> tuple[Setting, str]:
+    """The layer with the output of the named network's, where the size hangs on what is not stated."""
+    row = figures(setting)
+    if "output" in layer.claims or layer.kind == "dense" or row is None or row.output == true.output:
+        return setting, ""
+    for changed in (
+        replace(setting, rounding="up"),
+        *(replace(setting, padding=padding) for padding in range(6)),
+    ):
+        stated = "padding" in layer.claims and changed.padding != setting.padding
+        other = figures(changed)
+        if not stated and other is not None and other.output == true.output:
+            how = "rounding up" if changed.rounding != setting.rounding else f"padding {changed.padding}"
+            return changed, f"with {how}, as the network's {shape_text(true.output)} needs"
+    return setting, ""
+
+
+def _no_layer(setting: Setting) -> str:
+    window = f"a {setting.kernel}x{setting.kernel} window" if setting.kind != "dense" else "the layer"
+    return f"{window} does not fit {shape_text(setting.entering)}"

@@ -1,0 +1,330 @@
+"""Totals and relations: whether a sum follows from its own parts, and an equation from its own numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import combinations, islice, product
+from math import prod
+
+from alexnet.architecture.arithmetic import LayerSummary
+from alexnet.architecture.claims import Claim, ClaimedLayer, ClaimedTotal, Claims, kind_of
+from alexnet.architecture.findings import Finding, Status
+from alexnet.architecture.layers import Conv, Dense
+from alexnet.architecture.quantities import Amount, agreement, parse_amount
+from alexnet.architecture.summary import summarize
+from alexnet.architecture.zoo import NETWORKS
+
+Rows = Sequence[tuple[ClaimedLayer, LayerSummary | None]]
+
+_WIDTHS = (64, 96, 128, 192, 256, 384, 512)
+_CLASSES = (10, 100, 1000)
+_WEIGHTED = ("conv", "dense")
+
+
+def judge_totals(claims: Claims, rows: Rows, *, references_name: str | None) -> list[Finding]:
+    """A finding for each claim about several layers together."""
+    batch = claims.batch or 1
+    return [
+        _judge(claim, total, rows, batch, references_name)
+        for total in claims.totals
+        for claim in total.claims.values()
+    ]
+
+
+def _judge(claim: Claim, total: ClaimedTotal, rows: Rows, batch: int, named: str | None) -> Finding:
+    chosen = [(layer, row) for layer, row in rows if _belongs(layer, total)]
+    if claim.field == "layers":
+        return _judge_count(claim, chosen, named)
+    amount = claim.value
+    assert isinstance(amount, Amount)  # claims.py reads counts as amounts
+    computed = list(_computed(claim.field, chosen, batch))
+    printed = _printed_parts(claim.field, chosen)
+    for true, words in computed:
+        if (how := agreement(amount, true)) is not None:
+            return _finding(
+                claim, "ok" if how == "exact" else "rounded", f"the layers add up to {true:,}{words}"
+            )
+    if printed is not None and (how := agreement(amount, printed)) is not None:
+        reason = f"the printed figures add up to {_number(printed)}"
+        return _finding(claim, "ok" if how == "exact" else "rounded", reason)
+    if not computed and printed is None:
+        return _against_zoo(claim, amount, total, named, batch)
+    parts = computed[0][0] if printed is None else printed
+    reason = f"the parts add up to {_number(parts or 0)}"
+    others = [
+        name
+        for name in NETWORKS
+        if any(agreement(amount, true) for true in _of(name, claim.field, total, batch))
+    ]
+    if others:
+        reason += f"; it is the total of {others[0]}"
+    return _finding(
+        claim,
+        "error",
+        reason,
+        correction=_number(parts or 0),
+        routes=tuple(islice(_routes(amount, claim), 3)),
+    )
+
+
+def _belongs(layer: ClaimedLayer, total: ClaimedTotal) -> bool:
+    if isinstance(total.of, tuple):
+        return layer.name in total.of
+    return total.of in ("all", layer.kind)
+
+
+def _computed(field: str, chosen: Rows, batch: int) -> Iterator[tuple[int, str]]:
+    """The true totals, where the layers' figures can all be told, each with the convention it follows."""
+    counted = [row for layer, row in chosen if layer.kind != "other"]
+    if not counted or any(row is None for row in counted):
+        return
+    rows = [row for row in counted if row is not None]
+    weights, biases = sum(row.weights for row in rows), sum(row.biases for row in rows)
+    macs = sum(row.macs for row in rows) * batch
+    match field:
+        case "parameters":
+            yield weights + biases, " with biases"
+            yield weights, ", weights only"
+        case "weights":
+            yield weights, ""
+        case "biases":
+            yield biases, ""
+        case "neurons":
+            yield sum(row.neurons for row in rows), ""
+        case "macs":
+            yield macs, ""
+        case "flops":
+            yield 2 * macs, ", two for a multiply-add"
+            yield macs, ", one for a multiply-add"
+        case "bytes":
+            yield 4 * (weights + biases), " in float32"
+            yield 4 * weights, " in float32, weights only"
+        case "activation_bytes":
+            yield 4 * sum(prod(row.output) for row in rows) * batch, " in float32"
+
+
+def _printed_parts(field: str, chosen: Rows) -> Fraction | None:
+    """What the printed figures of the parts add up to, where every layer that has one prints it exactly."""
+    amounts = [layer.claims[field].value for layer, _ in chosen if field in layer.claims]
+    silent = [layer for layer, _ in chosen if field not in layer.claims and layer.kind in _WEIGHTED]
+    if not amounts or silent:
+        return None
+    return sum((amount.value for amount in amounts if isinstance(amount, Amount)), Fraction(0))
+
+
+def _judge_count(claim: Claim, chosen: Rows, named: str | None) -> Finding:
+    amount = claim.value
+    assert isinstance(amount, Amount)
+    kinds = [layer.kind for layer, _ in chosen]
+    if not kinds and named is not None:
+        kinds = [kind_of(layer.kind) for layer in NETWORKS[named].layers]
+    weighted = sum(kind in _WEIGHTED for kind in kinds)
+    pools = kinds.count("maxpool")
+    if not kinds:
+        return _finding(claim, "unsupported", "no layers are listed")
+    if amount.value == (weighted or pools):
+        return _finding(
+            claim, "ok", f"{weighted or pools} layers" + (" that carry weights" if weighted else "")
+        )
+    if amount.value == weighted + pools:
+        return _finding(
+            claim, "variant", f"pooling counted: {weighted} that carry weights and {pools} of pooling"
+        )
+    reason = f"{weighted} layers carry weights, {weighted + pools} with pooling"
+    return _finding(claim, "error", reason, correction=str(weighted))
+
+
+def _of(name: str, field: str, total: ClaimedTotal, batch: int) -> list[int]:
+    summary = summarize(NETWORKS[name])
+    if isinstance(total.of, tuple):
+        names = set(total.of)
+        rows = [row for row in summary.layers if row.name in names]
+        if len(rows) != len(names):
+            return []
+    else:
+        rows = [row for row in summary.layers if total.of in ("all", row.kind)]
+    layers = [(ClaimedLayer(name=row.name, kind="conv", claims={}), row) for row in rows]
+    return [true for true, _ in _computed(field, layers, batch)]
+
+
+def _against_zoo(claim: Claim, amount: Amount, total: ClaimedTotal, named: str | None, batch: int) -> Finding:
+    """A total of layers that are not listed, or not well enough: against the networks of the zoo."""
+    if named is not None:
+        trues = _of(named, claim.field, total, batch)
+        for true in trues:
+            if (how := agreement(amount, true)) is not None:
+                return _finding(claim, "ok" if how == "exact" else "rounded", f"{true:,} in {named}")
+    for name in NETWORKS:
+        for true in _of(name, claim.field, total, batch):
+            if agreement(amount, true) is not None:
+                status: Status = "variant" if named is not None else "unsupported"
+                reason = f"{true:,} in {name}" + ("" if named else "; which network it is of is not said")
+                return _finding(claim, status, reason)
+    if named is not None and trues:
+        for batch_size in (2, 3, 4, 5, 8, 10, 16, 32, 64, 128, 256):
+            if claim.field in ("macs", "flops") and agreement(amount, trues[0] * batch_size) is not None:
+                reason = (
+                    f"{trues[0]:,} in {named}; that is {batch_size} times as much, a batch of {batch_size}"
+                )
+                return _finding(claim, "error", reason, correction=f"{trues[0]:,}")
+        return _finding(claim, "error", f"{trues[0]:,} in {named}", correction=f"{trues[0]:,}")
+    return _finding(claim, "unsupported", "the layers are not listed, or not with all that it takes")
+
+
+def _routes(amount: Amount, claim: Claim) -> Iterator[str]:
+    """One or two changes of an AlexNet's widths and classes under which its parameters are the total."""
+    if claim.field not in ("parameters", "weights") or claim.where != "total":
+        return
+    for name in ("ungrouped", "paper", "torchvision", "notes"):
+        parts = _Parts.of(name)
+        slots = range(len(parts.widths) + 1)
+        for changed in (*((slot,) for slot in slots), *combinations(slots, 2)):
+            for values in product(*(_CLASSES if slot == len(parts.widths) else _WIDTHS for slot in changed)):
+                widths, classes = list(parts.widths), parts.units[-1]
+                for slot, value in zip(changed, values, strict=True):
+                    if slot == len(parts.widths):
+                        classes = value
+                    else:
+                        widths[slot] = value
+                if amount.value in parts.totals(widths, classes):
+                    told = (
+                        f"{value} classes"
+                        if slot == len(parts.widths)
+                        else f"{value} filters in {parts.names[slot]}"
+                        for slot, value in zip(changed, values, strict=True)
+                    )
+                    yield f"{name} with {' and '.join(told)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Parts:
+    """What the parameters of a network with convolutions and then dense layers are made of."""
+
+    names: tuple[str, ...]  # of the convolutions
+    windows: tuple[tuple[int, int], ...]  # kernel and groups of each
+    widths: tuple[int, ...]  # filters of each
+    area: int  # positions of the last map
+    units: tuple[int, ...]  # of the dense layers
+
+    @classmethod
+    def of(cls, name: str) -> _Parts:
+        network = NETWORKS[name]
+        convolutions = [layer for layer in network.layers if isinstance(layer, Conv)]
+        flatten = next(row for row in summarize(network).layers if row.kind == "flatten")
+        return cls(
+            names=tuple(layer.name for layer in convolutions),
+            windows=tuple((layer.kernel, layer.groups) for layer in convolutions),
+            widths=tuple(layer.filters for layer in convolutions),
+            area=flatten.input[0] * flatten.input[1],
+            units=tuple(layer.units for layer in network.layers if isinstance(layer, Dense)),
+        )
+
+    def totals(self, widths: Sequence[int], classes: int) -> tuple[int, int]:
+        """Weights, and weights with biases."""
+        weights, biases, depth = 0, 0, 3
+        for (kernel, groups), width in zip(self.windows, widths, strict=True):
+            weights += kernel * kernel * (depth // groups) * width
+            biases += width
+            depth = width
+        entering = self.area * depth
+        for units in (*self.units[:-1], classes):
+            weights += entering * units
+            biases += units
+            entering = units
+        return weights, weights + biases
+
+
+def judge_relation(text: str) -> Finding:
+    """Whether what stands left of "=" comes to what stands right of it, at the precision that is printed."""
+    claim = Claim(where="relation", field="text", text=text, value=0)
+    *lefts, right = [part.strip() for part in text.split("=")]
+    printed = parse_amount(right)
+    true_right = evaluate(right)
+    for left in lefts:
+        true = evaluate(left)
+        if true is None or (printed is None and true_right is None):
+            return _finding(claim, "unsupported", "not an equation of numbers that can be computed")
+        if printed is not None and agreement(printed, true) == "rounded":
+            return _finding(claim, "rounded", f"{left} = {_number(true)}")
+        if true not in (true_right, printed.value if printed is not None else None):
+            return _finding(claim, "error", f"{left} = {_number(true)}", correction=_number(true))
+    return _finding(claim, "ok", f"{lefts[0]} = {_number(evaluate(lefts[0]) or 0)}")
+
+
+def evaluate(text: str) -> Fraction | None:
+    """What an expression of numbers, + - x / ^ and brackets comes to, exactly; None where it is none.
+
+    >>> int(evaluate("(11x11x3) x 96"))
+    34848
+    """
+    plain = re.sub(r"(?<=\d),(?=\d{3})", "", text)
+    plain = re.sub(r"[×x*·]", "*", re.sub(r"\*\*", "^", plain)).replace("−", "-").replace("÷", "/")
+    tokens = re.findall(r"\d+(?:\.\d+)?|[-+*/^()\[\]]", plain)
+    if not tokens or "".join(tokens) != re.sub(r"\s", "", plain) or len(tokens) > 200:
+        return None
+    try:
+        value, rest = _sum([token.replace("[", "(").replace("]", ")") for token in tokens], 0)
+    except (IndexError, ValueError, ZeroDivisionError):
+        return None
+    return value if not rest else None
+
+
+def _sum(tokens: list[str], depth: int) -> tuple[Fraction, list[str]]:
+    value, tokens = _term(tokens, depth)
+    while tokens and tokens[0] in "+-":
+        term, rest = _term(tokens[1:], depth)
+        value, tokens = value + term if tokens[0] == "+" else value - term, rest
+    return value, tokens
+
+
+def _term(tokens: list[str], depth: int) -> tuple[Fraction, list[str]]:
+    value, tokens = _power(tokens, depth)
+    while tokens and tokens[0] in "*/":
+        factor, rest = _power(tokens[1:], depth)
+        value, tokens = value * factor if tokens[0] == "*" else value / factor, rest
+    return value, tokens
+
+
+def _power(tokens: list[str], depth: int) -> tuple[Fraction, list[str]]:
+    value, tokens = _atom(tokens, depth)
+    if tokens and tokens[0] == "^":
+        exponent, tokens = _atom(tokens[1:], depth)
+        if exponent.denominator != 1 or abs(exponent) > 64:
+            raise ValueError
+        value = value ** int(exponent)
+    return value, tokens
+
+
+def _atom(tokens: list[str], depth: int) -> tuple[Fraction, list[str]]:
+    if depth > 50:
+        raise ValueError
+    if tokens[0] == "-":
+        value, rest = _atom(tokens[1:], depth + 1)
+        return -value, rest
+    if tokens[0] == "(":
+        value, rest = _sum(tokens[1:], depth + 1)
+        if rest[0] != ")":
+            raise ValueError
+        return value, rest[1:]
+    return Fraction(tokens[0]), tokens[1:]
+
+
+def _number(value: int | Fraction) -> str:
+    return f"{int(value):,}" if value == int(value) else f"{float(value):,g}"
+
+
+def _finding(
+    claim: Claim, status: Status, reason: str, *, correction: str = "", routes: tuple[str, ...] = ()
+) -> Finding:
+    return Finding(
+        where=claim.where,
+        field=claim.field,
+        claimed=claim.text,
+        status=status,
+        reason=reason,
+        correction=correction,
+        routes=routes,
+    )

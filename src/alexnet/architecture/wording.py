@@ -1,0 +1,51 @@
+"""A layer's figures in words: the arithmetic with its numbers in it, and what a figure truly is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from alexnet.architecture.arithmetic import LayerSummary, shape_text
+from alexnet.architecture.network import Shape
+
+
+def arithmetic(field: str, row: LayerSummary) -> str:
+    """The formula of a figure with its numbers in it."""
+    match field:
+        case "output":
+            size = row.formulas.get("height") or row.formulas["output"]
+            return f"{size}: {shape_text(row.output)}" if "height" in row.formulas else size
+        case "input":
+            return shape_text(row.input)
+        case "parameters" | "weights" if row.weights:
+            both = f"; with biases {row.weights + row.biases:,}" if field == "parameters" else ""
+            return row.formulas["weights"] + both
+        case "parameters" | "weights" | "biases" | "macs" | "flops" | "neurons" | "bytes" if not row.weights:
+            return "0: it carries no weights"
+        case "flops":
+            return f"2 x {row.formulas['macs'].rpartition(' = ')[0]} = {2 * row.macs:,}"
+        case "bytes":
+            return row.formulas["parameter_bytes"]
+        case "biases" | "macs" | "neurons" | "activation_bytes":
+            return row.formulas[field]
+    return ""
+
+
+def true_figure(field: str, row: LayerSummary) -> str:
+    """The figure as it is, as text."""
+    match field:
+        case "output":
+            return shape_text(row.output)
+        case "input":
+            return shape_text(row.input)
+        case "parameters":
+            return f"{row.weights + row.biases:,} ({row.weights:,} without biases)" if row.weights else "0"
+        case "flops":
+            return f"{2 * row.macs:,}"
+        case "bytes":
+            return f"{4 * (row.weights + row.biases):,}"
+    return f"{getattr(row, field):,}"
+
+
+def either(shapes: Sequence[Shape]) -> str:
+    """Shapes of which any may be meant."""
+    return " or ".join(dict.fromkeys(shape_text(shape) for shape in shapes))

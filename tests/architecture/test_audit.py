@@ -1,0 +1,268 @@
+"""The audit against real published tables, against tables made of networks, and against what is no table."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alexnet import NETWORKS, ClaimsError, Finding, Network, audit, read_claims, summarize
+from alexnet.architecture.claims import from_mapping, read_toml
+from alexnet.architecture.layers import Conv, Dense, MaxPool
+
+CLAIMS = Path(__file__).parents[1] / "claims"
+
+
+def flagged(name: str, network: str | None = None) -> dict[tuple[str, str], Finding]:
+    """What an audit of a file says of the claims that are not simply right."""
+    findings = audit(read_claims(CLAIMS / name), network).findings
+    return {(each.where, each.field): each for each in findings if each.status not in ("ok", "rounded")}
+
+
+def statuses(found: dict[tuple[str, str], Finding]) -> dict[tuple[str, str], str]:
+    return {place: finding.status for place, finding in found.items()}
+
+
+def test_the_lecture_notes_have_exactly_three_errors() -> None:
+    found = flagged("notes.toml")
+    assert statuses(found) == {
+        ("pool1", "stride"): "error",
+        ("pool2", "stride"): "error",
+        ("total", "parameters"): "error",
+    }
+    assert found["pool1", "stride"].routes[0] == "stride 2"
+    assert found["pool2", "stride"].routes[0] == "stride 2"
+    assert found["total", "parameters"].reason == "the parts add up to 28,813,344"
+    findings = audit(read_claims(CLAIMS / "notes.toml"))
+    assert findings.nearest is not None
+    assert findings.nearest[0] == "notes"
+
+
+# Each with the verdict that the arithmetic by hand gives, and what the reason, correction or routes must say.
+PUBLISHED: list[tuple[str, str | None, dict[tuple[str, str], str], str]] = [
+    ("c01.toml", None, {("conv1", "input"): "variant", ("conv1", "neurons"): "error"}, "290,400"),
+    ("c06.md", None, {}, ""),
+    (
+        "c06.md",
+        "paper",
+        {(f"conv{i}", "parameters"): "variant" for i in (2, 4, 5)},
+        "groups 1",
+    ),
+    ("c06b.md", None, {("total", "parameters"): "error"}, "62,378,344"),
+    ("c08.toml", None, {("pool1", "output"): "error"}, "27x27x96"),
+    ("c10.toml", None, {("relation", "text"): "error"}, "301,056"),
+    ("c12.toml", None, {(f"conv{i}", "stride"): "error" for i in (2, 3, 4, 5)}, "1 in paper"),
+    ("c15.toml", None, {("total", "macs"): "error"}, "714,188,480 in torchvision; that is 3 times as much"),
+    ("c19.toml", None, {("total of fc6, fc7", "bytes"): "error"}, "218,136,576"),
+    ("c21.toml", None, {("total", "parameters"): "error"}, "62,378,344"),
+    ("c21.toml", None, {("total", "parameters"): "error"}, "256 filters in conv4 and 10 classes"),
+    ("c23.toml", None, {("conv2", "input"): "error"}, "54x54x96"),
+    ("c28.toml", None, {}, ""),
+    ("x01.toml", None, {("conv1", "output"): "error", ("total", "layers"): "error"}, "54x54x96"),
+    ("x04.toml", None, {}, ""),
+    ("x05.toml", None, {}, ""),
+    ("correct.md", None, {}, ""),
+]
+
+
+@pytest.mark.parametrize(("name", "network", "expected", "told"), PUBLISHED, ids=lambda each: str(each)[:30])
+def test_published_tables_get_the_verdict_of_the_arithmetic(
+    name: str, network: str | None, expected: dict[tuple[str, str], str], told: str
+) -> None:
+    found = flagged(name, network)
+    assert statuses(found) == expected
+    words = " ".join(part for each in found.values() for part in (each.reason, each.correction, *each.routes))
+    assert told in words
+
+
+def test_what_is_not_said_is_not_guessed() -> None:
+    claims = {
+        "layers": [
+            {
+                "name": "conv1",
+                "input": "224x224x3",
+                "kernel": 11,
+                "stride": 4,
+                "filters": 96,
+                "output": "55x55x96",
+            }
+        ]
+    }
+    (finding,) = [each for each in audit(from_mapping(claims, where="t")).findings if each.status != "ok"]
+    assert finding.status == "unsupported"
+    # The five honest routes to 55 that one change makes.
+    assert {"padding 2", "rounding up", "input 227"} <= set(finding.routes)
+
+
+def test_a_batch_that_is_not_stated_is_told_as_a_variant() -> None:
+    text = (CLAIMS / "c28.toml").read_text(encoding="utf-8").replace("batch = 10\n", "")
+    findings = audit(read_toml(text, where="t")).findings
+    assert {each.status for each in findings} == {"variant"}
+    assert all("batch of 10" in each.reason for each in findings)
+
+
+def test_weights_alone_and_with_biases_are_both_parameters() -> None:
+    for printed in ("34,848", "34,944", "34.8K", "34.9K"):
+        table = {"name": "conv1", "input": "227x227x3", "kernel": 11, "stride": 4, "filters": 96}
+        claims = from_mapping({"layers": [{**table, "parameters": printed}]}, where="t")
+        assert {each.status for each in audit(claims).findings} <= {"ok", "rounded"}
+
+
+def as_claims(network: Network) -> dict[str, Any]:
+    """A table that prints every figure of a network rightly."""
+    summary = summarize(network)
+    layers: list[dict[str, Any]] = []
+    for layer, row in zip(network.layers, summary.layers, strict=True):
+        stated: tuple[str, ...]
+        match layer:
+            case Conv():
+                stated = ("kernel", "stride", "padding", "filters", "groups", "rounding")
+            case MaxPool():
+                stated = ("kernel", "stride", "padding", "rounding")
+            case Dense():
+                stated = ("units",)
+            case _:
+                continue
+        table: dict[str, Any] = {"name": layer.name, "kind": layer.kind}
+        table |= {field: getattr(layer, field) for field in stated}
+        table |= {"input": "x".join(map(str, row.input)), "output": "x".join(map(str, row.output))}
+        if row.weights:
+            table |= {
+                "parameters": f"{row.parameters:,}",
+                "macs": f"{row.macs:,}",
+                "neurons": f"{row.neurons:,}",
+            }
+        layers.append(table)
+    totals = {
+        "parameters": f"{summary.parameters:,}",
+        "macs": f"{summary.macs:,}",
+        "layers": summary.weighted_layers,
+    }
+    return {"input": "x".join(map(str, network.input)), "layers": layers, "totals": [totals]}
+
+
+@pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
+def test_a_table_made_of_a_network_is_right_throughout_and_known_for_it(network: Network) -> None:
+    findings = audit(from_mapping(as_claims(network), where="t"))
+    assert {each.status for each in findings.findings} == {"ok"}
+    assert findings.nearest is not None
+    assert findings.nearest[1] == findings.nearest[2]
+
+
+def changed_figure(table: dict[str, Any], field: str, choose: random.Random) -> object:
+    """Another value of the field than the one printed."""
+    old = table[field]
+    if isinstance(old, int):
+        least = 0 if field == "padding" else 1
+        return choose.choice(
+            [new for new in (old - 1, old + 1, old + 2, 2 * old) if new != old and new >= least]
+        )
+    if "x" in old:
+        sizes = [int(size) for size in old.split("x")]
+        place = choose.randrange(3)
+        sizes[place] += choose.choice([1, 2, 10])
+        return "x".join(map(str, sizes))
+    number = int(old.replace(",", ""))
+    return f"{choose.choice([number + 1, number + 1000, 3 * number]):,}"
+
+
+def still_consistent(claims: dict[str, Any]) -> bool:
+    """Whether the changed layer's figures are those of a real layer all the same.
+
+    A 2x2 pool makes of 55 pixels what a 3x3 pool does, and one pixel of padding can be cut off again.
+    """
+    for table in claims["layers"]:
+        if table["kind"] == "dense":
+            continue
+        size, made = int(table["input"].split("x")[0]), int(table["output"].split("x")[0])
+        room = size - table["kernel"] + 2 * table["padding"]
+        windows = -(-room // table["stride"]) if table["rounding"] == "up" else room // table["stride"]
+        if windows + 1 != made:
+            return False
+    return True
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.integers(0, 10**6))
+def test_one_changed_figure_is_flagged_and_no_other(seed: int) -> None:
+    choose = random.Random(seed)
+    claims = as_claims(choose.choice([network for network in NETWORKS.values() if network.name != "vgg16"]))
+    table = choose.choice(claims["layers"])
+    field = choose.choice([name for name in table if name not in ("name", "kind", "rounding")])
+    old = table[field]
+    table[field] = changed_figure(table, field, choose)
+    if field in ("kernel", "padding", "stride") and "parameters" not in table and still_consistent(claims):
+        return
+    if field in ("padding", "stride") and still_consistent(claims):
+        return
+    found = [
+        each
+        for each in audit(from_mapping(claims, where="t")).findings
+        if each.status not in ("ok", "rounded")
+    ]
+    assert [(each.where, each.field) for each in found] == [(table["name"], field)]
+    told = " ".join([found[0].correction, *found[0].routes]).replace(",", "")
+    assert str(old).replace(",", "") in told
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("layers = 3", "layers; must be tables"),
+        ("[[layers]]\nname = 'conv1'\nkernal = 3", "layer 1: unknown 'kernal'; did you mean 'kernel'?"),
+        ("[[layers]]\nname = 'conv1'\nkernel = -3", "layer 1 (conv1): kernel='-3'; must be a whole number"),
+        ("[[layers]]\nname = 'conv1'\noutput = '55x55 MB GB'", "must be a shape such as 55x55x96"),
+        ("[[layers]]\nname = 'conv1'\nparameters = '3 MB GB 4'", "must be a number such as 34,848"),
+        ("[[layers]]\nkernel = 3", "layer 1: name=None"),
+        ("[[totals]]\nof = 'everything'", "total 1: of='everything'"),
+        ("[[relations]]\ntext = '3 x 4'", "relation 1: text='3 x 4'"),
+        ("network = 'resnet'", "network 'resnet': unknown"),
+        ("batch = 0", "batch=0; must be a whole number of at least 1"),
+        ("[[layers]]\nname = 'c'\nkind = 'lstm'", "kind='lstm'"),
+        ("x = " + "[" * 4000 + "]" * 4000, "not TOML"),
+        ("[[layers]]\nname = 'c'\n" * 3000, "3,000 layers; at most 2,000"),
+        ("[[layers]]\nname = 'conv1'\ninput = '0x5x3'", "must be a shape"),
+        ("[[layers]]\nname = 'conv1'\nparameters = true", "must be a number"),
+    ],
+)
+def test_what_is_no_claim_is_one_line_with_its_place(text: str, told: str) -> None:
+    with pytest.raises(ClaimsError) as caught:
+        audit(read_toml(text, where="claims.toml"))
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_files_that_are_no_claims_are_one_line(tmp_path: Path) -> None:
+    for name, data, told in (
+        ("large.md", b"| a | b |\n" * 300_000, "over 2,000,000 bytes"),
+        ("binary.toml", b"\xff\xfe\x00", "not text in UTF-8"),
+        ("empty.csv", b"", "no table of layers"),
+        ("prose.md", b"AlexNet has 8 layers.\n", "no table of layers"),
+        ("other.pdf", b"%PDF", "its ending"),
+    ):
+        path = tmp_path / name
+        path.write_bytes(data)
+        with pytest.raises(ClaimsError, match=told):
+            read_claims(path)
+    with pytest.raises(ClaimsError, match="cannot be read"):
+        read_claims(tmp_path / "absent.toml")
+
+
+def test_csv_with_semicolons_depth_first_and_suffixes_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(
+        "Layer;Kernel;Stride;Padding;Output Shape;Param #\n"
+        "conv1;11x11;4;0;(None, 96, 55, 55);34.9K\n"
+        "pool1;3;2;0;[-1, 96, 27, 27];0\n"
+        "conv2;5x5;1;2;256@27x27;614,656\n",
+        encoding="utf-8",
+    )
+    claims = read_claims(path)
+    assert [layer.shape("output") for layer in claims.layers] == [(96, 55, 55), (96, 27, 27), (27, 27, 256)]
+    text = path.read_text(encoding="utf-8").replace("conv1;", "input;;;;227x227x3;\nconv1;", 1)
+    path.write_text(text, encoding="utf-8")
+    assert not audit(read_claims(path)).errors
