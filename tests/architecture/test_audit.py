@@ -15,9 +15,10 @@ from alexnet.architecture.claims import from_mapping, read_toml
 from alexnet.architecture.layers import Conv, Dense, MaxPool
 
 CLAIMS = Path(__file__).parents[1] / "claims"
+NOTES_CLAIMS = Path(__file__).parents[2] / "docs" / "notes-claims.toml"
 
 
-def flagged(name: str, network: str | None = None) -> dict[tuple[str, str], Finding]:
+def flagged(name: str | Path, network: str | None = None) -> dict[tuple[str, str], Finding]:
     """What an audit of a file says of the claims that are not simply right."""
     findings = audit(read_claims(CLAIMS / name), network).findings
     return {(each.where, each.field): each for each in findings if each.status not in ("ok", "rounded")}
@@ -28,7 +29,7 @@ def statuses(found: dict[tuple[str, str], Finding]) -> dict[tuple[str, str], str
 
 
 def test_the_lecture_notes_have_exactly_three_errors() -> None:
-    found = flagged("notes.toml")
+    found = flagged(NOTES_CLAIMS)
     assert statuses(found) == {
         ("pool1", "stride"): "error",
         ("pool2", "stride"): "error",
@@ -37,7 +38,7 @@ def test_the_lecture_notes_have_exactly_three_errors() -> None:
     assert found["pool1", "stride"].routes[0] == "stride 2"
     assert found["pool2", "stride"].routes[0] == "stride 2"
     assert found["total", "parameters"].reason == "the parts add up to 28,813,344"
-    findings = audit(read_claims(CLAIMS / "notes.toml"))
+    findings = audit(read_claims(NOTES_CLAIMS))
     assert findings.nearest is not None
     assert findings.nearest[0] == "notes"
 
@@ -266,3 +267,61 @@ def test_csv_with_semicolons_depth_first_and_suffixes_is_read(tmp_path: Path) ->
     text = path.read_text(encoding="utf-8").replace("conv1;", "input;;;;227x227x3;\nconv1;", 1)
     path.write_text(text, encoding="utf-8")
     assert not audit(read_claims(path)).errors
+
+
+# Tables as they stand in blogs, answers and framework summaries, with the findings that are not simply right.
+BLOG = """
+| Layer | | Feature Map | Size | Kernel Size | Stride | Activation |
+|---|---|---|---|---|---|---|
+| Input | Image | 1 | 227x227x3 | - | - | - |
+| 1 | Convolution | 96 | 55 x 55 x 96 | 11x11 | 4 | relu |
+| | Max Pooling | 96 | 27 x 27 x 96 | 3x3 | 2 | relu |
+| 2 | Convolution | 256 | 27 x 27 x 256 | 5x5 | 1 | relu |
+"""
+KERAS = """
+| Layer (type) | Output Shape | Param # |
+|---|---|---|
+| conv2d (Conv2D) | (None, 55, 55, 96) | 34944 |
+| max_pooling2d (MaxPooling2D) | (None, 27, 27, 96) | 0 |
+| conv2d_1 (Conv2D) | (None, 27, 27, 256) | 614656 |
+| max_pooling2d_1 (MaxPooling2D) | (None, 13, 13, 256) | 0 |
+| conv2d_2 (Conv2D) | (None, 13, 13, 384) | 885121 |
+| conv2d_3 (Conv2D) | (None, 13, 13, 384) | 1327488 |
+| conv2d_4 (Conv2D) | (None, 13, 13, 256) | 884992 |
+| max_pooling2d_2 (MaxPooling2D) | (None, 6, 6, 256) | 0 |
+| flatten (Flatten) | (None, 9216) | 0 |
+| dense (Dense) | (None, 4096) | 37752832 |
+| dropout (Dropout) | (None, 4096) | 0 |
+| dense_1 (Dense) | (None, 4096) | 16781321 |
+| dense_2 (Dense) | (None, 1000) | 4097000 |
+| Total | | 62,378,344 |
+"""
+SAME = """
+| Layer | Filters | Kernel | Stride | Padding | Output |
+|---|---|---|---|---|---|
+| Input | | | | | 224x224x3 |
+| Conv1 | 96 | 11x11 | 4 | valid | 54x54x96 |
+| Pool1 | | 3x3 | 2 | valid | 26x26x96 |
+| Conv2 | 256 | 5x5 | 1 | same | 26x26x256 |
+| Pool2 | | 3x3 | 2 | valid | 13x13x256 |
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (BLOG, {("2", "output"): "unsupported"}),  # its padding of 2 is not printed
+        (
+            KERAS,
+            {("conv2d_2 (Conv2D)", "parameters"): "error", ("dense_1 (Dense)", "parameters"): "error"},
+        ),
+        (SAME, {("Pool2", "output"): "error"}),  # (26 - 3)/2 + 1 is 12 and a half
+    ],
+    ids=["blog", "keras", "same and valid"],
+)
+def test_tables_with_the_headings_that_people_use(
+    text: str, expected: dict[tuple[str, str], str], tmp_path: Path
+) -> None:
+    path = tmp_path / "table.md"
+    path.write_text(text, encoding="utf-8")
+    assert statuses(flagged(path)) == expected

@@ -79,7 +79,7 @@ def _from_tables(tables: Sequence[Sequence[Sequence[str]]], where: str) -> Claim
     layers: list[ClaimedLayer] = []
     totals: list[ClaimedTotal] = []
     for table in tables:
-        fields = [_field(heading) for heading in table[0]] if table else []
+        fields = _fields(table) if table else []
         if not {"name", "kind"} & set(fields) or not set(fields) - {"name", "kind", None}:
             continue
         for number, cells in enumerate(table[1:], 1):
@@ -104,6 +104,20 @@ def _from_tables(tables: Sequence[Sequence[Sequence[str]]], where: str) -> Claim
     )
 
 
+def _fields(table: Sequence[Sequence[str]]) -> list[str | None]:
+    """What each column speaks of: its heading, and its cells where the heading may mean two things."""
+    fields = [_field(heading) for heading in table[0]]
+    for place, field in enumerate(fields):
+        if field == "name" and "name" in fields[:place]:
+            fields[place] = "kind"
+        if field == "kernel":
+            cells = [row[place] for row in table[1:] if place < len(row)]
+            volumes = sum(len(parse_shape(cell) or ()) == 3 for cell in cells)
+            if 2 * volumes > len(cells):  # "Size" of what comes out, not of the window
+                fields[place] = "output"
+    return fields
+
+
 def _field(heading: str) -> str | None:
     plain = re.sub(r"[*`_]", "", heading.lower()).strip()
     bare = re.sub(r"\s*[\(\[].*?[\)\]]", "", plain).strip()
@@ -122,6 +136,8 @@ def _row(fields: Sequence[str | None], cells: Sequence[str]) -> dict[str, str]:
 def _layer(row: dict[str, str], where: str) -> ClaimedLayer:
     name = row.get("name") or row["kind"]
     kind = kind_of(row["kind"]) if kind_of(row.get("kind", "")) != "other" else kind_of(name)
+    if "kind" not in row and name.lower() == "output" and row.get("parameters", row.get("weights")) == "0":
+        kind = "other"  # the last layer's answers once more
     values: dict[str, object] = {"name": name, "kind": kind}
     for field, printed in row.items():
         if field in ("name", "kind"):

@@ -186,7 +186,8 @@ def claimed_layer(table: Mapping[str, Any], *, where: str) -> ClaimedLayer:
         raise ClaimsError(f"{where} ({name}): kind={kind!r}; {suggest(str(kind), kinds)}")
     same = str(table.get("padding")).lower() == "same"
     if same or str(table.get("padding")).lower() == "valid":
-        table = {**table, "padding": 0}
+        # Who says it in these words computes with a framework that rounds down.
+        table, rounding = {**table, "padding": 0}, rounding or "down"
     if same:
         table = {field: value for field, value in table.items() if field != "padding"}
     claims = {

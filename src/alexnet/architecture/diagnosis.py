@@ -115,7 +115,7 @@ def shape_is(printed: Shape, true: Shape) -> bool:
     (True, True, True)
     """
     if len(true) == 1:
-        return any(0 not in reading and prod(reading) == true[0] for reading in shape_readings(printed))
+        return prod(printed) == true[0] or (len(printed) == 4 and prod(printed[1:]) == true[0])
     if len(printed) == 1:
         return printed[0] == prod(true) or printed[0] == true[0] == true[1]
     return any(

@@ -14,6 +14,7 @@ from alexnet.architecture.places import (
     ANY_ALEXNET,
     STATED,
     Nearest,
+    Reference,
     References,
     align,
     as_in,
@@ -134,33 +135,37 @@ class ClaimJudge:
                 return judged(claim, "variant", words, correction=true)
         return judged(claim, "error", arithmetic(claim.field, row), correction=true, routes=routes)
 
+    def stands_for(self, index: int) -> Reference | None:
+        """The layer of the network that is named, or that most of the claims describe, in the same place."""
+        name = self.single
+        if name is None and self.nearest is not None and 2 * self.nearest[1] > self.nearest[2]:
+            name = self.nearest[0]
+        if name is None:
+            return None
+        return (self.references.get(name) or align(self.claims, NETWORKS[name]))[index]
+
     def by_reference(self, index: int, claim: Claim, missing: str) -> Finding:
         """A claim of a layer of which too little is said to compute it: against the networks of the zoo."""
-        nearest = self.nearest
-        if self.single is None and nearest is not None and 2 * nearest[1] <= nearest[2]:
-            nearest = None
-        order = [name for name in (self.single, nearest and nearest[0]) if name]
-        order += [name for name in self.references if name not in order]
-        for place, name in enumerate(order):
-            reference = (self.references.get(name) or align(self.claims, NETWORKS[name]))[index]
-            if reference is not None and as_in(claim, claim.field, reference, self.batch):
-                words = f"as in {name}" + (
-                    f": {arithmetic(claim.field, reference.row)}" if claim.field in FIGURES else ""
-                )
-                if place == 0 and (self.single or nearest):
-                    rounded = claim.field in COUNTS and (
-                        holds(claim, reference.row, batch=self.batch) or ""
-                    ).startswith("rounded")
-                    return judged(claim, "rounded" if rounded else "ok", words)
-                if self.single or nearest:
-                    return judged(claim, "variant", words)
-        told = order[0] if order and (self.single or nearest) else None
-        reference = (self.references.get(told) or align(self.claims, NETWORKS[told]))[index] if told else None
-        if reference is not None and (claim.field in FIGURES or claim.field == "input"):
-            reason = f"in {told} {arithmetic(claim.field, reference.row)}"
+        reference = self.stands_for(index)
+        if reference is None:
+            return judged(claim, "unsupported", f"{missing} is not said")
+        if as_in(claim, claim.field, reference, self.batch):
+            told = arithmetic(claim.field, reference.row) if claim.field in FIGURES else ""
+            how = holds(claim, reference.row, batch=self.batch) if claim.field in COUNTS else ""
+            rounded = (how or "").startswith("rounded")
+            return judged(
+                claim,
+                "rounded" if rounded else "ok",
+                f"as in {reference.network}" + (f": {told}" if told else ""),
+            )
+        for name, places in self.references.items():
+            other = places[index]
+            if other is not None and as_in(claim, claim.field, other, self.batch):
+                return judged(claim, "variant", f"as in {name}, not in {reference.network}")
+        if claim.field in FIGURES or claim.field == "input":
+            reason = f"in {reference.network} {arithmetic(claim.field, reference.row)}"
             return judged(claim, "error", reason, correction=true_figure(claim.field, reference.row))
-        if reference is not None:
-            true = hyperparameter(reference.layer, claim.field)
-            if true is not None:
-                return judged(claim, "error", f"{true} in {told}", correction=str(true))
-        return judged(claim, "unsupported", f"{missing} is not said")
+        true = hyperparameter(reference.layer, claim.field)
+        if true is None:
+            return judged(claim, "unsupported", f"{missing} is not said")
+        return judged(claim, "error", f"{true} in {reference.network}", correction=str(true))

@@ -101,15 +101,13 @@ class LayerAudit(ClaimJudge):
         printed_output = layer.shape("output")
         onward = (_reading(printed_output, ()) if printed_output else ()) or ()
         if setting is None:
-            found = [self.by_reference(index, claim, missing) for claim in layer.claims.values()]
-            return found, None, onward
+            return self._by_reference(index, layer, missing, onward)
         evidence = {name: claim for name, claim in layer.claims.items() if name in FIGURES}
         extra = _next_input(layer, following, self.pools)
         if extra is not None:
             evidence["next"] = extra
         if "input" not in layer.claims and self._may_lack_a_pool(index, layer, reference, evidence):
-            found = [self.by_reference(index, claim, "its input") for claim in layer.claims.values()]
-            return found, None, onward
+            return self._by_reference(index, layer, "its input", onward)
         if reference is not None:
             setting, taken = _as_large_as(setting, reference.row, layer)
             assumed = "; ".join(part for part in (assumed, taken) if part)
@@ -166,6 +164,15 @@ class LayerAudit(ClaimJudge):
         true = (row.output,) if row is not None else ()
         claimed = _reading(printed_output, true) if printed_output else ()
         return found, row, tuple(dict.fromkeys((*claimed, *true)))
+
+    def _by_reference(
+        self, index: int, layer: ClaimedLayer, missing: str, onward: tuple[Shape, ...]
+    ) -> tuple[list[Finding], LayerSummary | None, tuple[Shape, ...]]:
+        """A layer of which too little is said: it is taken to be that of the network in the same place."""
+        found = [self.by_reference(index, claim, missing) for claim in layer.claims.values()]
+        reference = self.stands_for(index)
+        row = reference.row if reference is not None else None
+        return found, row, onward or ((row.output,) if row is not None else ())
 
     def _may_lack_a_pool(
         self, index: int, layer: ClaimedLayer, reference: Reference | None, evidence: Mapping[str, Claim]

@@ -184,6 +184,11 @@ def _routes(amount: Amount, claim: Claim) -> Iterator[str]:
         for changed in (*((slot,) for slot in slots), *combinations(slots, 2)):
             for values in product(*(_CLASSES if slot == len(parts.widths) else _WIDTHS for slot in changed)):
                 widths, classes = list(parts.widths), parts.units[-1]
+                if any(
+                    value == (*parts.widths, parts.units[-1])[slot]
+                    for slot, value in zip(changed, values, strict=True)
+                ):
+                    continue  # no change at all
                 for slot, value in zip(changed, values, strict=True):
                     if slot == len(parts.widths):
                         classes = value
