@@ -106,6 +106,49 @@ def test_a_batch_that_is_not_stated_is_told_as_a_variant() -> None:
     assert all("batch of 10" in each.reason for each in findings)
 
 
+def test_totals_without_a_table_are_those_of_the_network_that_is_named() -> None:
+    text = """
+network = "torchvision"
+[[totals]]
+bytes = "233 MB"
+parameters = "61.1M"
+flops = "1.43 GFLOPs"
+layers = 8
+[[totals]]
+of = "conv"
+layers = 5
+[[totals]]
+of = "dense"
+parameters = "58.6M"
+layers = 4
+"""
+    findings = audit(read_toml(text, where="t")).findings
+    # 61,100,840 x 4 bytes are 244.4 MB, which is 233.1 MiB; three layers are fully connected.
+    assert [each.status for each in findings] == [
+        "variant", "rounded", "rounded", "ok", "ok", "rounded", "error",
+    ]  # fmt: skip
+    assert findings[-1].correction == "3"
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("11*11*3*64 + 64 = 23,296", "ok"),
+        ("(224 - 11 + 2*2)/4 + 1 = 55", "rounded"),  # 55.25, and sizes round down
+        ("(224 - 11)/4 + 1 = 55", "variant"),  # 54.25, rounded up
+        ("(227 x 227 x 3) x (55 x 55 x 96) = 4.49 x 10^10", "rounded"),
+        ("6 x 6 x 256 = 9126", "error"),
+        ("a b = c", "unsupported"),
+        ("1/0 = 3", "unsupported"),
+        ("2^9999999 = 3", "unsupported"),
+        ("(" * 80 + "1" + ")" * 80 + " = 1", "unsupported"),
+    ],
+)
+def test_relations_are_computed_from_their_own_numbers(text: str, status: str) -> None:
+    (finding,) = audit(from_mapping({"relations": [{"text": text}]}, where="t")).findings
+    assert finding.status == status
+
+
 def test_weights_alone_and_with_biases_are_both_parameters() -> None:
     for printed in ("34,848", "34,944", "34.8K", "34.9K"):
         table = {"name": "conv1", "input": "227x227x3", "kernel": 11, "stride": 4, "filters": 96}

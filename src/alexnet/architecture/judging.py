@@ -20,10 +20,16 @@ from alexnet.architecture.places import (
     as_in,
     hyperparameter,
 )
+from alexnet.architecture.quantities import Amount, as_binary
 from alexnet.architecture.wording import arithmetic, true_figure
 from alexnet.architecture.zoo import NETWORKS
 
 FIGURES = ("output", *COUNTS)  # what follows from a layer's input and hyperparameters
+
+
+def _in_binary(claim: Claim) -> Claim | None:
+    binary = as_binary(claim.value) if isinstance(claim.value, Amount) else None
+    return None if binary is None else replace(claim, value=binary)
 
 
 @dataclass(kw_only=True)
@@ -117,6 +123,10 @@ class ClaimJudge:
 
     def _wrong_figure(self, index: int, claim: Claim, row: LayerSummary, routes: tuple[str, ...]) -> Finding:
         true = true_figure(claim.field, row)
+        if (binary := _in_binary(claim)) is not None and holds(binary, row, batch=self.batch) is not None:
+            return judged(
+                claim, "variant", f"in MiB, not MB: {arithmetic(claim.field, row)}", correction=true
+            )
         if claim.field == "macs" and self.doubled:
             as_flops = holds(replace(claim, field="flops"), row, batch=self.batch)
             if as_flops is not None:

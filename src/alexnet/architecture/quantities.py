@@ -6,7 +6,7 @@ A printed figure claims no more digits than it shows; `agreement` judges by that
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
@@ -141,6 +141,19 @@ def agreement(amount: Amount, true: int | Fraction) -> Agreement | None:
         if amount.about and abs(off) <= min(amount.unit, amount.value / 10):
             return "rounded"
     return None
+
+
+def as_binary(amount: Amount) -> Amount | None:
+    """The same figure if its MB were MiB, its GB GiB; None where it is of no such unit.
+
+    >>> int(as_binary(parse_amount("233 MB")).value)
+    244318208
+    """
+    prefix = amount.byte_text[:1].lower()
+    if len(amount.byte_text) < 2 or "i" in amount.byte_text.lower() or prefix not in ("k", "m", "g", "t"):
+        return None
+    factor = Fraction(_BYTE_SCALES[prefix + "i"], _BYTE_SCALES[prefix])
+    return replace(amount, value=amount.value * factor, unit=amount.unit * factor)
 
 
 def parse_shape(text: str) -> Shape | None:

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations, islice, product
-from math import prod
+from math import ceil, floor, prod
 
 from alexnet.architecture.arithmetic import LayerSummary
 from alexnet.architecture.claims import Claim, ClaimedLayer, ClaimedTotal, Claims, kind_of
 from alexnet.architecture.findings import Finding, Status
-from alexnet.architecture.layers import Conv, Dense
-from alexnet.architecture.quantities import Amount, agreement, parse_amount
+from alexnet.architecture.layers import Conv, Dense, MaxPool
+from alexnet.architecture.quantities import Amount, agreement, as_binary, parse_amount
 from alexnet.architecture.summary import summarize
 from alexnet.architecture.zoo import NETWORKS
 
@@ -37,7 +37,7 @@ def judge_totals(claims: Claims, rows: Rows, *, references_name: str | None) -> 
 def _judge(claim: Claim, total: ClaimedTotal, rows: Rows, batch: int, named: str | None) -> Finding:
     chosen = [(layer, row) for layer, row in rows if _belongs(layer, total)]
     if claim.field == "layers":
-        return _judge_count(claim, chosen, named)
+        return _judge_count(claim, total, chosen, named)
     amount = claim.value
     assert isinstance(amount, Amount)  # claims.py reads counts as amounts
     computed = list(_computed(claim.field, chosen, batch))
@@ -52,6 +52,11 @@ def _judge(claim: Claim, total: ClaimedTotal, rows: Rows, batch: int, named: str
         return _finding(claim, "ok" if how == "exact" else "rounded", reason)
     if not computed and printed is None:
         return _against_zoo(claim, amount, total, named, batch)
+    binary = as_binary(amount)
+    if binary is not None:
+        for true, words in computed:
+            if agreement(binary, true) is not None:
+                return _finding(claim, "variant", f"in MiB, not MB: the layers add up to {true:,}{words}")
     parts = computed[0][0] if printed is None else printed
     reason = f"the parts add up to {_number(parts or 0)}"
     others = [
@@ -115,12 +120,15 @@ def _printed_parts(field: str, chosen: Rows) -> Fraction | None:
     return sum((amount.value for amount in amounts if isinstance(amount, Amount)), Fraction(0))
 
 
-def _judge_count(claim: Claim, chosen: Rows, named: str | None) -> Finding:
+def _judge_count(claim: Claim, total: ClaimedTotal, chosen: Rows, named: str | None) -> Finding:
     amount = claim.value
     assert isinstance(amount, Amount)
     kinds = [layer.kind for layer, _ in chosen]
     if not kinds and named is not None:
-        kinds = [kind_of(layer.kind) for layer in NETWORKS[named].layers]
+        counted = (
+            layer.kind for layer in NETWORKS[named].layers if isinstance(layer, Conv | MaxPool | Dense)
+        )
+        kinds = [kind_of(kind) for kind in counted if total.of in ("all", kind)]
     weighted = sum(kind in _WEIGHTED for kind in kinds)
     pools = kinds.count("maxpool")
     if not kinds:
@@ -152,11 +160,15 @@ def _of(name: str, field: str, total: ClaimedTotal, batch: int) -> list[int]:
 
 def _against_zoo(claim: Claim, amount: Amount, total: ClaimedTotal, named: str | None, batch: int) -> Finding:
     """A total of layers that are not listed, or not well enough: against the networks of the zoo."""
+    trues: list[int] = []
     if named is not None:
         trues = _of(named, claim.field, total, batch)
         for true in trues:
             if (how := agreement(amount, true)) is not None:
                 return _finding(claim, "ok" if how == "exact" else "rounded", f"{true:,} in {named}")
+    binary = as_binary(amount)
+    if binary is not None and any(agreement(binary, true) for true in trues):
+        return _finding(claim, "variant", f"in MiB, not MB: {trues[0]:,} in {named}")
     for name in NETWORKS:
         for true in _of(name, claim.field, total, batch):
             if agreement(amount, true) is not None:
@@ -254,6 +266,10 @@ def judge_relation(text: str) -> Finding:
             return _finding(claim, "unsupported", "not an equation of numbers that can be computed")
         if printed is not None and agreement(printed, true) == "rounded":
             return _finding(claim, "rounded", f"{left} = {_number(true)}")
+        if printed is not None and true.denominator > 1 and printed.value in (floor(true), ceil(true)):
+            down = printed.value == floor(true)
+            reason = f"{left} = {_number(true)}, rounded {'down' if down else 'up'} as sizes are"
+            return _finding(claim, "rounded" if down else "variant", reason)
         if true not in (true_right, printed.value if printed is not None else None):
             return _finding(claim, "error", f"{left} = {_number(true)}", correction=_number(true))
     return _finding(claim, "ok", f"{lefts[0]} = {_number(evaluate(lefts[0]) or 0)}")
