@@ -51,7 +51,12 @@ def _judge_all(
     if 2 * len(wrong) > sum(finding.field == "macs" for finding in findings):
         auditor.doubled = True
         findings, rows = auditor.layers()
-    return findings + sums.judge_totals(claims, rows, references_name=auditor.single)
+    return findings + sums.judge_totals(claims, rows, named=auditor.single, described=_described(nearest))
+
+
+def _described(nearest: Nearest | None) -> str | None:
+    """The network with which every figure of the layers agrees, if there is one."""
+    return nearest[0] if nearest is not None and nearest[1] == nearest[2] else None
 
 
 def _per_batch(finding: Finding) -> bool:

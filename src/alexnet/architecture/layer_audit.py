@@ -36,12 +36,11 @@ class LayerAudit(ClaimJudge):
         name = self.single or (self.nearest[0] if self.nearest is not None else "paper")
         pools = (layer for layer in NETWORKS[name].layers if isinstance(layer, MaxPool))
         kinds = dict.fromkeys((layer.kernel, self.claims.rounding or layer.rounding) for layer in pools)
-        # Caffe's rounding up is its own: an unnamed table is not excused by it.
-        return (
-            tuple(kinds)
-            if self.single
-            else tuple((kernel, self.claims.rounding or "down") for kernel, _ in kinds)
-        )
+        # Rounding up is some networks' own: only a table that agrees with one throughout is excused by it.
+        agrees = self.nearest is not None and self.nearest[1] == self.nearest[2]
+        if self.single or agrees:
+            return tuple(kinds)
+        return tuple((kernel, self.claims.rounding or "down") for kernel, _ in kinds)
 
     def layers(self) -> tuple[list[Finding], list[tuple[ClaimedLayer, LayerSummary | None]]]:
         """Judge the layers in order: the findings, and each layer's true figures where they can be told."""
@@ -97,7 +96,7 @@ class LayerAudit(ClaimJudge):
         self, index: int, layer: ClaimedLayer, arriving: tuple[Shape, ...], following: ClaimedLayer | None
     ) -> tuple[list[Finding], LayerSummary | None, tuple[Shape, ...]]:
         reference = self.references[self.single][index] if self.single else None
-        setting, missing, assumed = self._setting(layer, arriving, reference)
+        setting, missing, assumed = self._setting(index, layer, arriving, reference)
         printed_output = layer.shape("output")
         onward = (_reading(printed_output, ()) if printed_output else ()) or ()
         if setting is None:
@@ -121,7 +120,7 @@ class LayerAudit(ClaimJudge):
             and arriving
             and not any(_continues(input_claim, shape) for shape in arriving)
         ):
-            blamed_input, setting = self._input_is_wrong(layer, setting, arriving, evidence)
+            blamed_input, setting = self._input_is_wrong(index, layer, setting, arriving, evidence)
         row = figures(setting)
         wrong = _mismatched(evidence, row, self.batch)
         found = []
@@ -136,6 +135,7 @@ class LayerAudit(ClaimJudge):
             free = free_routes(setting, unstated, own or evidence, batch=self.batch, inputs=False)
             if free and index == 0:
                 free += free_routes(setting, (), own or evidence, batch=self.batch, inputs=True)
+            free = free or self._as_in_its_place(index, layer, setting, own or evidence)
         if free:
             found += self._open_findings(layer, row, free, evidence, wrong)
             row = free[0][2]
@@ -173,6 +173,29 @@ class LayerAudit(ClaimJudge):
         reference = self.stands_for(index)
         row = reference.row if reference is not None else None
         return found, row, onward or ((row.output,) if row is not None else ())
+
+    def _as_in_its_place(
+        self, index: int, layer: ClaimedLayer, setting: Setting, evidence: Mapping[str, Claim]
+    ) -> list[tuple[str, Setting, LayerSummary]]:
+        """All that is not stated at once, as the network has it that most of the claims describe."""
+        reference = self.stands_for(index)
+        if reference is None or reference.layer.kind != layer.kind:
+            return []
+        told: list[str] = []
+        changed = setting
+        for name in ("stride", "padding", "groups", "rounding"):
+            value = getattr(reference.layer, name, None)
+            if self._open(name, layer) and value is not None and value != getattr(changed, name):
+                changed = replace(changed, **{name: value})
+                told.append(f"{name} {value}")
+        unlisted = not any(each.kind == "maxpool" for each in self.claims.layers)
+        if unlisted and "input" not in layer.claims and reference.row.input != changed.entering:
+            changed = replace(changed, entering=reference.row.input)
+            told.append(f"{shape_text(reference.row.input)} to arrive")
+        row = figures(changed)
+        if not told or row is None or _mismatched(evidence, row, self.batch):
+            return []
+        return [(f"{' and '.join(told)}, as in {reference.network}", changed, row)]
 
     def _may_lack_a_pool(
         self, index: int, layer: ClaimedLayer, reference: Reference | None, evidence: Mapping[str, Claim]
@@ -218,7 +241,7 @@ class LayerAudit(ClaimJudge):
         return name not in layer.claims
 
     def _setting(
-        self, layer: ClaimedLayer, arriving: tuple[Shape, ...], reference: Reference | None
+        self, index: int, layer: ClaimedLayer, arriving: tuple[Shape, ...], reference: Reference | None
     ) -> tuple[Setting | None, str, str]:
         """The layer as claimed; or None and what is missing; and what was taken from the named network."""
         printed = layer.shape("input")
@@ -237,6 +260,9 @@ class LayerAudit(ClaimJudge):
                     assumed.append(field)
             if value is None and field == "filters":
                 value = _depth_of(layer)
+            described = self.stands_for(index)
+            if value is None and field == "stride" and layer.kind == "maxpool" and described is not None:
+                value = hyperparameter(described.layer, field)
             if value is None:
                 if field == "kernel" and layer.kind != "dense":
                     return None, "its kernel", ""
@@ -265,6 +291,7 @@ class LayerAudit(ClaimJudge):
 
     def _input_is_wrong(
         self,
+        index: int,
         layer: ClaimedLayer,
         setting: Setting,
         arriving: tuple[Shape, ...],
@@ -273,6 +300,13 @@ class LayerAudit(ClaimJudge):
         """Whether the claimed input does not follow from the layer before, and what to go on with."""
         if layer.kind != "maxpool" and any(
             _pooled_between(shape, setting.entering, self.pools) for shape in arriving
+        ):
+            return False, setting
+        before, reference = self.claims.layers[index - 1] if index else layer, self.stands_for(index)
+        if (
+            "output" not in before.claims
+            and reference is not None
+            and reference.row.input == setting.entering
         ):
             return False, setting
         as_claimed = len(_mismatched(evidence, figures(setting), self.batch))
@@ -298,7 +332,13 @@ class LayerAudit(ClaimJudge):
             return self.compare_input(claim, entering)
         if any(_continues(claim, shape) for shape in arriving):
             return judged(claim, "ok", "what the layer before makes")
-        pool = next(words for shape in arriving if (words := _pooled_between(shape, entering, self.pools)))
+        pool = next(
+            (words for shape in arriving if (words := _pooled_between(shape, entering, self.pools))), ""
+        )
+        if not pool:
+            return judged(
+                claim, "ok", "as in the network that the table describes; the layer before says too little"
+            )
         return judged(claim, "ok", f"with a pooling layer before {layer.name} that is not listed: {pool}")
 
     def _open_findings(

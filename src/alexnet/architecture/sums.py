@@ -24,17 +24,22 @@ _CLASSES = (10, 100, 1000)
 _WEIGHTED = ("conv", "dense")
 
 
-def judge_totals(claims: Claims, rows: Rows, *, references_name: str | None) -> list[Finding]:
-    """A finding for each claim about several layers together."""
+def judge_totals(claims: Claims, rows: Rows, *, named: str | None, described: str | None) -> list[Finding]:
+    """A finding for each claim about several layers together.
+
+    `described` is the network with which every figure of the layers agrees: what they leave open is its.
+    """
     batch = claims.batch or 1
     return [
-        _judge(claim, total, rows, batch, references_name)
+        _judge(claim, total, rows, batch, named, described)
         for total in claims.totals
         for claim in total.claims.values()
     ]
 
 
-def _judge(claim: Claim, total: ClaimedTotal, rows: Rows, batch: int, named: str | None) -> Finding:
+def _judge(
+    claim: Claim, total: ClaimedTotal, rows: Rows, batch: int, named: str | None, described: str | None
+) -> Finding:
     chosen = [(layer, row) for layer, row in rows if _belongs(layer, total)]
     if claim.field == "layers":
         return _judge_count(claim, total, chosen, named)
@@ -57,6 +62,11 @@ def _judge(claim: Claim, total: ClaimedTotal, rows: Rows, batch: int, named: str
         for true, words in computed:
             if agreement(binary, true) is not None:
                 return _finding(claim, "variant", f"in MiB, not MB: the layers add up to {true:,}{words}")
+    whole = len([layer for layer, _ in rows if layer.kind in _WEIGHTED])
+    if described is not None and printed is None and whole == summarize(NETWORKS[described]).weighted_layers:
+        for true in _of(described, claim.field, total, batch):
+            if agreement(amount, true) is not None:
+                return _finding(claim, "variant", f"{true:,} in {described}, with which every layer agrees")
     parts = computed[0][0] if printed is None else printed
     reason = f"the parts add up to {_number(parts or 0)}"
     others = [
