@@ -4,7 +4,8 @@ The network in torch is `alexnet.learning.model`, pictures are `alexnet.images`.
 """
 
 from alexnet.architecture.audit import audit
-from alexnet.architecture.claims import Claims, read_claims
+from alexnet.architecture.claim_files import read_claims
+from alexnet.architecture.claims import Claims
 from alexnet.architecture.compare import Difference, differences
 from alexnet.architecture.findings import Finding, Findings
 from alexnet.architecture.layers import (

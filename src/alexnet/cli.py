@@ -262,7 +262,7 @@ def networks(diff: tuple[str, str] | None, form: str) -> None:
 def audit(claims: Path, network: str | None, everything: bool, form: str) -> None:
     """Check the figures of CLAIMS, a TOML, Markdown or CSV table: exit 1 where errors are found."""
     from alexnet.architecture.audit import audit as audit_claims
-    from alexnet.architecture.claims import read_claims
+    from alexnet.architecture.claim_files import read_claims
 
     findings = audit_claims(read_claims(claims), network)
     if form == "table":

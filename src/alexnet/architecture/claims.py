@@ -28,7 +28,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from alexnet.architecture.network import Shape, suggest
@@ -44,7 +43,6 @@ FIELDS = (*WHOLE, *SHAPES, *COUNTS)
 TOTALS = ("layers", *COUNTS)
 
 MOST_LAYERS = 2_000
-MOST_BYTES = 2_000_000  # of a file of claims: a published table has some thousand
 
 Value = int | Shape | Amount
 
@@ -273,26 +271,3 @@ def _refuse_unknown(table: Mapping[str, Any], known: Iterable[str], where: str) 
     for key in table:
         if key not in known:
             raise ClaimsError(f"{where}: unknown '{str(key)[:60]}'; {suggest(str(key)[:60], known)}")
-
-
-def read_claims(path: str | Path) -> Claims:
-    """The claims of a file: TOML, a Markdown table (.md, .txt) or CSV; ClaimsError that names the file."""
-    from alexnet.architecture.claim_tables import read_csv, read_markdown
-
-    path = Path(path)
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise ClaimsError(f"{path}: over {MOST_BYTES:,} bytes; fewer are read; keep its tables only")
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ClaimsError(f"{path}: cannot be read: {error.strerror}; check the path") from None
-    except UnicodeDecodeError:
-        raise ClaimsError(f"{path}: not text in UTF-8; must be TOML, Markdown or CSV") from None
-    match path.suffix.lower():
-        case ".toml":
-            return read_toml(text, where=str(path))
-        case ".csv" | ".tsv":
-            return read_csv(text, where=str(path))
-        case ".md" | ".markdown" | ".txt":
-            return read_markdown(text, where=str(path))
-    raise ClaimsError(f"{path}: its ending; must be .toml, .md, .txt, .csv or .tsv")

@@ -11,7 +11,7 @@ from math import ceil, floor, prod
 
 from alexnet.architecture.arithmetic import LayerSummary
 from alexnet.architecture.claims import Claim, ClaimedLayer, ClaimedTotal, Claims, kind_of
-from alexnet.architecture.findings import Finding, Status
+from alexnet.architecture.findings import Finding, Status, judged
 from alexnet.architecture.layers import Conv, Dense, MaxPool
 from alexnet.architecture.quantities import Amount, agreement, as_binary, parse_amount
 from alexnet.architecture.summary import summarize
@@ -49,24 +49,24 @@ def _judge(
     printed = _printed_parts(claim.field, chosen)
     for true, words in computed:
         if (how := agreement(amount, true)) is not None:
-            return _finding(
+            return judged(
                 claim, "ok" if how == "exact" else "rounded", f"the layers add up to {true:,}{words}"
             )
     if printed is not None and (how := agreement(amount, printed)) is not None:
         reason = f"the printed figures add up to {_number(printed)}"
-        return _finding(claim, "ok" if how == "exact" else "rounded", reason)
+        return judged(claim, "ok" if how == "exact" else "rounded", reason)
     if not computed and printed is None:
         return _against_zoo(claim, amount, total, named, batch)
     binary = as_binary(amount)
     if binary is not None:
         for true, words in computed:
             if agreement(binary, true) is not None:
-                return _finding(claim, "variant", f"in MiB, not MB: the layers add up to {true:,}{words}")
+                return judged(claim, "variant", f"in MiB, not MB: the layers add up to {true:,}{words}")
     whole = len([layer for layer, _ in rows if layer.kind in _WEIGHTED])
     if described is not None and printed is None and whole == summarize(NETWORKS[described]).weighted_layers:
         for true in _of(described, claim.field, total, batch):
             if agreement(amount, true) is not None:
-                return _finding(claim, "variant", f"{true:,} in {described}, with which every layer agrees")
+                return judged(claim, "variant", f"{true:,} in {described}, with which every layer agrees")
     parts = computed[0][0] if printed is None else printed
     reason = f"the parts add up to {_number(parts or 0)}"
     others = [
@@ -76,7 +76,7 @@ def _judge(
     ]
     if others:
         reason += f"; it is the total of {others[0]}"
-    return _finding(
+    return judged(
         claim,
         "error",
         reason,
@@ -142,17 +142,17 @@ def _judge_count(claim: Claim, total: ClaimedTotal, chosen: Rows, named: str | N
     weighted = sum(kind in _WEIGHTED for kind in kinds)
     pools = kinds.count("maxpool")
     if not kinds:
-        return _finding(claim, "unsupported", "no layers are listed")
+        return judged(claim, "unsupported", "no layers are listed")
     if amount.value == (weighted or pools):
-        return _finding(
+        return judged(
             claim, "ok", f"{weighted or pools} layers" + (" that carry weights" if weighted else "")
         )
     if amount.value == weighted + pools:
-        return _finding(
+        return judged(
             claim, "variant", f"pooling counted: {weighted} that carry weights and {pools} of pooling"
         )
     reason = f"{weighted} layers carry weights, {weighted + pools} with pooling"
-    return _finding(claim, "error", reason, correction=str(weighted))
+    return judged(claim, "error", reason, correction=str(weighted))
 
 
 def _of(name: str, field: str, total: ClaimedTotal, batch: int) -> list[int]:
@@ -175,25 +175,25 @@ def _against_zoo(claim: Claim, amount: Amount, total: ClaimedTotal, named: str |
         trues = _of(named, claim.field, total, batch)
         for true in trues:
             if (how := agreement(amount, true)) is not None:
-                return _finding(claim, "ok" if how == "exact" else "rounded", f"{true:,} in {named}")
+                return judged(claim, "ok" if how == "exact" else "rounded", f"{true:,} in {named}")
     binary = as_binary(amount)
     if binary is not None and any(agreement(binary, true) for true in trues):
-        return _finding(claim, "variant", f"in MiB, not MB: {trues[0]:,} in {named}")
+        return judged(claim, "variant", f"in MiB, not MB: {trues[0]:,} in {named}")
     for name in NETWORKS:
         for true in _of(name, claim.field, total, batch):
             if agreement(amount, true) is not None:
                 status: Status = "variant" if named is not None else "unsupported"
                 reason = f"{true:,} in {name}" + ("" if named else "; which network it is of is not said")
-                return _finding(claim, status, reason)
+                return judged(claim, status, reason)
     if named is not None and trues:
         for batch_size in (2, 3, 4, 5, 8, 10, 16, 32, 64, 128, 256):
             if claim.field in ("macs", "flops") and agreement(amount, trues[0] * batch_size) is not None:
                 reason = (
                     f"{trues[0]:,} in {named}; that is {batch_size} times as much, a batch of {batch_size}"
                 )
-                return _finding(claim, "error", reason, correction=f"{trues[0]:,}")
-        return _finding(claim, "error", f"{trues[0]:,} in {named}", correction=f"{trues[0]:,}")
-    return _finding(claim, "unsupported", "the layers are not listed, or not with all that it takes")
+                return judged(claim, "error", reason, correction=f"{trues[0]:,}")
+        return judged(claim, "error", f"{trues[0]:,} in {named}", correction=f"{trues[0]:,}")
+    return judged(claim, "unsupported", "the layers are not listed, or not with all that it takes")
 
 
 def _routes(amount: Amount, claim: Claim) -> Iterator[str]:
@@ -273,16 +273,16 @@ def judge_relation(text: str) -> Finding:
     for left in lefts:
         true = evaluate(left)
         if true is None or (printed is None and true_right is None):
-            return _finding(claim, "unsupported", "not an equation of numbers that can be computed")
+            return judged(claim, "unsupported", "not an equation of numbers that can be computed")
         if printed is not None and agreement(printed, true) == "rounded":
-            return _finding(claim, "rounded", f"{left} = {_number(true)}")
+            return judged(claim, "rounded", f"{left} = {_number(true)}")
         if printed is not None and true.denominator > 1 and printed.value in (floor(true), ceil(true)):
             down = printed.value == floor(true)
             reason = f"{left} = {_number(true)}, rounded {'down' if down else 'up'} as sizes are"
-            return _finding(claim, "rounded" if down else "variant", reason)
+            return judged(claim, "rounded" if down else "variant", reason)
         if true not in (true_right, printed.value if printed is not None else None):
-            return _finding(claim, "error", f"{left} = {_number(true)}", correction=_number(true))
-    return _finding(claim, "ok", f"{lefts[0]} = {_number(evaluate(lefts[0]) or 0)}")
+            return judged(claim, "error", f"{left} = {_number(true)}", correction=_number(true))
+    return judged(claim, "ok", f"{lefts[0]} = {_number(evaluate(lefts[0]) or 0)}")
 
 
 def evaluate(text: str) -> Fraction | None:
@@ -345,17 +345,3 @@ def _atom(tokens: list[str], depth: int) -> tuple[Fraction, list[str]]:
 
 def _number(value: int | Fraction) -> str:
     return f"{int(value):,}" if value == int(value) else f"{float(value):,g}"
-
-
-def _finding(
-    claim: Claim, status: Status, reason: str, *, correction: str = "", routes: tuple[str, ...] = ()
-) -> Finding:
-    return Finding(
-        where=claim.where,
-        field=claim.field,
-        claimed=claim.text,
-        status=status,
-        reason=reason,
-        correction=correction,
-        routes=routes,
-    )
