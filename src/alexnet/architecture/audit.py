@@ -38,7 +38,9 @@ def audit(claims: Claims, network: str | None = None) -> Findings:
         _per_batch(finding) and finding.status == "error" for finding in findings
     ):
         findings = _with_a_batch(claims, named, references, nearest, findings)
-    findings += [sums.judge_relation(text) for text in claims.relations]
+    findings += sums.judge_relations(claims)
+    if named is not None:
+        findings += sums.judge_listing(claims, "paper" if named == ANY_ALEXNET else named)
     return Findings(title=claims.title, findings=tuple(findings), nearest=nearest)
 
 

@@ -99,6 +99,10 @@ class ClaimJudge:
         """A hyperparameter that fits its layer's figures, against the network that is named."""
         if self.named is None:
             return judged(claim, "ok", "the layer's figures agree with it")
+        if self.claims.layers[index].kind == "dense" and not any(
+            layer.kind == "dense" for layer in self.claims.layers[index + 1 :]
+        ):
+            return judged(claim, "ok", "as many as there are classes")
         having = [
             name
             for name, references in self.references.items()

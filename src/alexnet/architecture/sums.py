@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -262,6 +263,26 @@ class _Parts:
             biases += units
             entering = units
         return weights, weights + biases
+
+
+def judge_listing(claims: Claims, named: str) -> list[Finding]:
+    """An error for each kind of layer of which a table that goes to the end lists another number."""
+    listed = Counter(layer.kind for layer in claims.layers)
+    there = Counter(layer.kind for layer in NETWORKS[named].layers)
+    if not listed["dense"] or not listed["conv"]:
+        return []
+    found = []
+    for kind in ("conv", "maxpool", "dense"):
+        if listed[kind] and listed[kind] != there[kind]:
+            claim = Claim(where="table", field=kind, text=str(listed[kind]), value=listed[kind])
+            reason = f"{named} has {there[kind]} layers of this kind, the table {listed[kind]}"
+            found.append(judged(claim, "error", reason, correction=str(there[kind])))
+    return found
+
+
+def judge_relations(claims: Claims) -> list[Finding]:
+    """A finding for each equation that a text asserts."""
+    return [judge_relation(text) for text in claims.relations]
 
 
 def judge_relation(text: str) -> Finding:
