@@ -363,6 +363,12 @@ SAME = """
 """
 
 
+def test_one_misprinted_output_does_not_condemn_the_layer_behind_it(tmp_path: Path) -> None:
+    path = tmp_path / "table.md"
+    path.write_text(SAME.replace("13x13x256", "12x12x256").replace("26x26x96", "27x27x96"), encoding="utf-8")
+    assert statuses(flagged(path)) == {("Pool1", "output"): "error"}
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

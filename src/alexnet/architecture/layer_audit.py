@@ -111,6 +111,9 @@ class LayerAudit(ClaimJudge):
             setting, taken = _as_large_as(setting, reference.row, layer)
             assumed = "; ".join(part for part in (assumed, taken) if part)
         if "input" not in layer.claims:
+            # Behind an output that was misprinted: from what it is or from what is printed, as it fits.
+            ways = [setting, *(replace(setting, entering=shape) for shape in arriving)]
+            setting = min(ways, key=lambda way: len(_mismatched(evidence, figures(way), self.batch)))
             setting, pool = self._behind_an_unlisted_pool(index, layer, setting, evidence)
             assumed = "; ".join(part for part in (assumed, pool) if part)
         entering, input_claim = setting.entering, layer.claims.get("input")
