@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alexnet import NETWORKS, ClaimsError, Finding, Network, audit, read_claims, summarize
+from alexnet import NETWORKS, ClaimsError, Finding, MisfitError, Network, audit, read_claims, summarize
 from alexnet.architecture.claims import from_mapping, read_toml
-from alexnet.architecture.layers import Conv, Dense, MaxPool
+from alexnet.architecture.layers import Conv, Dense, Flatten, Layer, MaxPool
 
 CLAIMS = Path(__file__).parents[1] / "claims"
 NOTES_CLAIMS = Path(__file__).parents[2] / "docs" / "notes-claims.toml"
@@ -208,6 +208,40 @@ def test_a_table_made_of_a_network_is_right_throughout_and_known_for_it(network:
     assert {each.status for each in findings.findings} == {"ok"}
     assert findings.nearest is not None
     assert findings.nearest[1] == findings.nearest[2]
+
+
+@st.composite
+def any_networks(draw: st.DrawFn) -> Network:
+    """Networks of squares and oblongs, with groups, odd paddings and both roundings."""
+    layers: list[Layer] = []
+    rounding = st.sampled_from(("down", "up"))
+    for i in range(draw(st.integers(1, 5))):
+        kernel, stride = draw(st.integers(1, 7)), draw(st.integers(1, 4))
+        if draw(st.booleans()):
+            groups = draw(st.sampled_from((1, 2)))
+            numbers = {"filters": groups * draw(st.integers(2, 16)), "groups": groups}
+            numbers |= {"kernel": kernel, "stride": stride, "padding": draw(st.integers(0, 3))}
+            layers.append(Conv(name=f"conv{i}", rounding=draw(rounding), **numbers))
+        else:
+            numbers = {"kernel": kernel, "stride": stride, "padding": draw(st.integers(0, kernel // 2))}
+            layers.append(MaxPool(name=f"pool{i}", rounding=draw(rounding), **numbers))
+    layers += [
+        Flatten(name="flat"),
+        Dense(name="fc1", units=64),
+        Dense(name="fc2", units=draw(st.integers(1, 20))),
+    ]
+    sides = (draw(st.integers(8, 64)), draw(st.integers(8, 64)), draw(st.integers(1, 4)))
+    return Network(name="random", input=sides, layers=tuple(layers))
+
+
+@settings(deadline=None, max_examples=60)
+@given(any_networks())
+def test_a_table_made_of_any_network_that_fits_is_right_throughout(network: Network) -> None:
+    try:
+        claims = as_claims(network)
+    except MisfitError:
+        return
+    assert {each.status for each in audit(from_mapping(claims, where="t")).findings} == {"ok"}
 
 
 def changed_figure(table: dict[str, Any], field: str, choose: random.Random) -> object:
