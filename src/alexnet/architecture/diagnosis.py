@@ -7,13 +7,20 @@ claims wrong is taken, a figure before a hyperparameter where both leave as many
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
 from math import prod
+from typing import Any
 
-from alexnet.architecture.arithmetic import LayerSummary, Misfit, layer_summary, whole_picture
+from alexnet.architecture.arithmetic import (
+    BYTES_PER_VALUE,
+    LayerSummary,
+    Misfit,
+    layer_summary,
+    whole_picture,
+)
 from alexnet.architecture.claims import Claim, Kind
 from alexnet.architecture.layers import Conv, Dense, Layer, MaxPool
 from alexnet.architecture.network import Shape
@@ -21,12 +28,16 @@ from alexnet.architecture.quantities import Amount, agreement, shape_readings
 from alexnet.architecture.zoo import NETWORKS
 from alexnet.errors import NetworkError
 
-# Hyperparameters that are tried in place of a stated one, the likeliest first.
-_KERNELS = (3, 5, 11, 7, 1, 2, 4, 6, 9, 8, 10, 12, 13)
-_STRIDES = (2, 1, 4, 3, 5, 6, 8)
-_PADDINGS = (0, 1, 2, 3, 5, 4)
-_GROUPS = (2, 1, 4)
-_WIDTHS = (96, 256, 384, 64, 192, 48, 128, 512, 3, 1)
+# Values that are tried in place of a stated or a missing one, the likeliest first.
+_VALUES = {
+    "stride": (2, 1, 4, 3, 5, 6, 8),
+    "padding": (0, 1, 2, 3, 5, 4),
+    "kernel": (3, 5, 11, 7, 1, 2, 4, 6, 9, 8, 10, 12, 13),
+    "groups": (2, 1, 4),
+    "rounding": ("up",),
+    "filters": (96, 256, 384, 64, 192, 48, 128, 512, 3, 1),
+}
+OPEN = ("padding", "rounding", "groups", "stride")  # what may be left out, in the order in which it is tried
 _INPUTS = (227, 224, 225, 226, 228, 256, 32, 28)
 
 
@@ -39,6 +50,7 @@ class Setting:
     kernel: int = 1
     stride: int = 1
     padding: int = 0
+    extra_padding: int = 0  # more, at the bottom and right only; of convolutions
     filters: int = 1  # of a dense layer its units
     groups: int = 1
     rounding: str = "down"
@@ -47,9 +59,9 @@ class Setting:
 
 def figures(setting: Setting) -> LayerSummary | None:
     """Every figure of the layer that `setting` describes; None where there is no such layer."""
-    entering = setting.entering
     if setting.same and setting.kind != "dense":
         return _padded_alike(setting)
+    entering = setting.entering
     layer: Layer
     try:
         match setting.kind:
@@ -60,6 +72,7 @@ def figures(setting: Setting) -> LayerSummary | None:
                     kernel=setting.kernel,
                     stride=setting.stride,
                     padding=setting.padding,
+                    extra_padding=setting.extra_padding,
                     groups=setting.groups,
                     rounding=setting.rounding,
                 )
@@ -86,26 +99,13 @@ def _padded_alike(setting: Setting) -> LayerSummary | None:
     """The figures with TensorFlow's "same": as many windows as the stride goes into the side, rounded up."""
     side = setting.entering[0]
     lacking = max(0, ((side - 1) // setting.stride) * setting.stride + setting.kernel - side)
-    if setting.kind == "maxpool":
-        # Its padding never wins, so where it lies does not matter to the size.
-        fits = range(min(lacking, setting.kernel // 2) + 1)
-        tries = (replace(setting, same=False, padding=each, rounding="up") for each in fits)
-        rows = (figures(each) for each in tries)
-        return next((row for row in rows if row and row.output[0] == -(-side // setting.stride)), None)
-    try:
-        layer = Conv(
-            name="conv",
-            filters=setting.filters,
-            kernel=setting.kernel,
-            stride=setting.stride,
-            padding=lacking // 2,
-            extra_padding=lacking % 2,
-            groups=setting.groups,
-        )
-    except NetworkError:
-        return None
-    row = layer_summary(layer, setting.entering, whole_picture((*setting.entering, 1)))
-    return None if isinstance(row, Misfit) else row
+    plain = replace(setting, same=False, rounding="down")
+    if setting.kind == "conv":
+        return figures(replace(plain, padding=lacking // 2, extra_padding=lacking % 2))
+    # A pool's padding never wins, so where it lies does not matter to the size.
+    fits = range(min(lacking, setting.kernel // 2) + 1)
+    rows = (figures(replace(plain, padding=each, rounding="up")) for each in fits)
+    return next((row for row in rows if row and row.output[0] == -(-side // setting.stride)), None)
 
 
 def shape_is(printed: Shape, true: Shape) -> bool:
@@ -142,10 +142,9 @@ def holds(claim: Claim, row: LayerSummary, *, batch: int) -> str | None:
 
 def readings(field: str, row: LayerSummary, *, batch: int) -> Iterator[tuple[int | Fraction, str]]:
     """What a figure of that name can mean without anyone being wrong, and in words which it is."""
-    both = row.weights + row.biases
     match field:
         case "parameters":
-            yield both, "with biases" if row.biases else ""
+            yield row.parameters, "with biases" if row.biases else ""
             yield row.weights, "weights only"
         case "weights" | "biases" | "neurons":
             yield getattr(row, field), ""
@@ -155,18 +154,17 @@ def readings(field: str, row: LayerSummary, *, batch: int) -> Iterator[tuple[int
             yield 2 * row.macs * batch, "two for a multiply-add"
             yield row.macs * batch, "one for a multiply-add"
         case "bytes":
-            yield 4 * both, "of float32"
-            yield 4 * row.weights, "of float32, weights only"
+            yield row.parameter_bytes, "of float32"
+            yield BYTES_PER_VALUE * row.weights, "of float32, weights only"
         case "activation_bytes":
-            yield 4 * prod(row.output) * batch, "of float32"
+            yield row.activation_bytes * batch, "of float32"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
     """What is wrong with a layer's claims, at the least."""
 
-    setting: Setting  # with which the other claims hold
-    row: LayerSummary
+    row: LayerSummary  # with which the other claims hold
     blamed: Mapping[str, str]  # field -> what it would be, as text
     routes: tuple[str, ...]  # other single changes that mend as much, "stride 2"
 
@@ -177,28 +175,23 @@ def diagnose(
     evidence: Mapping[str, Claim],
     *,
     batch: int,
-    exact_input: bool,
 ) -> Diagnosis | None:
     """Find what is wrong; None where no layer fits at all.
 
-    `claims` are the layer's hyperparameters and its input as stated, `evidence` the figures that follow from
-    them, the next layer's input among them. `exact_input`: what reaches the layer is known from elsewhere.
+    `claims` are the layer's hyperparameters as stated, `evidence` the figures that follow from them and from
+    its input, the next layer's input among them.
     """
-    stated = [
-        name for name in ("stride", "padding", "kernel", "filters", "groups", "input") if name in claims
-    ]
+    stated = [name for name in ("stride", "padding", "kernel", "filters", "groups") if name in claims]
     if "units" in claims:
         stated.append("filters")
     base = figures(setting)
-    wrong = _wrong(evidence, base, batch) if base else list(evidence)
+    wrong = mismatched(evidence, base, batch=batch)
     options: list[tuple[int, str, Setting, LayerSummary, list[str]]] = []
     for name in stated:
-        if name == "input" and not exact_input:
-            continue
         for changed in _changes(setting, name, evidence):
             row = figures(changed)
             if row is not None:
-                left = _wrong(evidence, row, batch)
+                left = mismatched(evidence, row, batch=batch)
                 options.append((1 + len(left), name, changed, row, left))
     best = min((option[0] for option in options), default=None)
     if base is not None and (best is None or len(wrong) <= best):
@@ -207,9 +200,7 @@ def diagnose(
             for cost, _, changed, _, left in options
             if cost <= max(1, len(wrong)) and not left
         )
-        return Diagnosis(
-            setting=setting, row=base, blamed=dict.fromkeys(wrong, ""), routes=tuple(dict.fromkeys(mends))[:4]
-        )
+        return Diagnosis(row=base, blamed=dict.fromkeys(wrong, ""), routes=tuple(dict.fromkeys(mends))[:4])
     if best is None:
         return None
     equals = [option for option in options if option[0] == best]
@@ -218,7 +209,7 @@ def diagnose(
     _, name, changed, row, left = chosen
     others = [_told(setting, option[2]) for option in equals if option is not chosen]
     blamed = {_stated_as(setting, name): _told(setting, changed), **dict.fromkeys(left, "")}
-    return Diagnosis(setting=changed, row=row, blamed=blamed, routes=tuple(dict.fromkeys(others))[:4])
+    return Diagnosis(row=row, blamed=blamed, routes=tuple(dict.fromkeys(others))[:4])
 
 
 def _stated_as(setting: Setting, name: str) -> str:
@@ -240,35 +231,20 @@ def usual(setting: Setting) -> bool:
     return (setting.kind, setting.kernel, setting.stride, setting.padding) in _usual_windows()
 
 
-def _wrong(evidence: Mapping[str, Claim], row: LayerSummary, batch: int) -> list[str]:
-    return [name for name, claim in evidence.items() if holds(claim, row, batch=batch) is None]
+def mismatched(evidence: Mapping[str, Claim], row: LayerSummary | None, *, batch: int) -> list[str]:
+    """The names of the claims that do not hold for the row; all of them where there is none."""
+    return [name for name, claim in evidence.items() if row is None or holds(claim, row, batch=batch) is None]
 
 
 def _changes(setting: Setting, name: str, evidence: Mapping[str, Claim]) -> Iterator[Setting]:
-    match name:
-        case "stride":
-            for stride in _STRIDES:
-                if stride != setting.stride:
-                    yield replace(setting, stride=stride)
-        case "kernel":
-            for kernel in _KERNELS:
-                if kernel != setting.kernel:
-                    yield replace(setting, kernel=kernel)
-        case "padding":
-            for padding in _PADDINGS:
-                if padding != setting.padding:
-                    yield replace(setting, padding=padding)
-        case "groups":
-            for groups in _GROUPS:
-                if groups != setting.groups:
-                    yield replace(setting, groups=groups)
-        case "filters":
-            widths = [*_depths(evidence), *_WIDTHS]
-            for filters in dict.fromkeys(widths):
-                if filters != setting.filters and filters > 0:
-                    yield replace(setting, filters=filters)
-        case _:
-            pass
+    """The setting with other values of one field, of filters those first that the figures speak of."""
+    values: Iterable[int | str] = _VALUES[name]
+    if name == "filters":
+        values = dict.fromkeys(depth for depth in (*_depths(evidence), *_VALUES[name]) if depth)
+    for value in values:
+        if value != getattr(setting, name):
+            changed: dict[str, Any] = {name: value}
+            yield replace(setting, **changed)
 
 
 def _depths(evidence: Mapping[str, Claim]) -> Iterator[int]:
@@ -285,22 +261,12 @@ def free_routes(
 ) -> list[tuple[str, Setting, LayerSummary]]:
     """What, of things that are not stated, would make every figure hold, each alone, the likeliest first."""
     found = []
-    tries: list[Setting] = []
-    if "padding" in unstated:
-        tries += _changes(setting, "padding", evidence)
-    if "rounding" in unstated:
-        tries.append(replace(setting, rounding="up"))
-    if "groups" in unstated:
-        tries += _changes(setting, "groups", evidence)
-    if "stride" in unstated:
-        tries += _changes(setting, "stride", evidence)
-    if "kernel" in unstated:
-        tries += _changes(setting, "kernel", evidence)
+    tries = [each for name in OPEN if name in unstated for each in _changes(setting, name, evidence)]
     if inputs and len(setting.entering) == 3 and setting.entering[0] == setting.entering[1]:
         tries += [replace(setting, entering=(side, side, setting.entering[2])) for side in _INPUTS]
     for changed in tries:
         row = figures(changed)
-        if row is not None and changed != setting and not _wrong(evidence, row, batch):
+        if row is not None and changed != setting and not mismatched(evidence, row, batch=batch):
             found.append((_told(setting, changed), changed, row))
     return found
 

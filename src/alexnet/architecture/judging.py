@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from alexnet.architecture.arithmetic import LayerSummary
 from alexnet.architecture.claims import COUNTS, Claim, Claims
@@ -149,14 +150,17 @@ class ClaimJudge:
                 return judged(claim, "variant", words, correction=true)
         return judged(claim, "error", arithmetic(claim.field, row), correction=true, routes=routes)
 
-    def stands_for(self, index: int) -> Reference | None:
-        """The layer of the network that is named, or that most of the claims describe, in the same place."""
+    @cached_property
+    def described(self) -> list[Reference | None] | None:
+        """The layers of the network that is named, or that most of the claims describe, if one is."""
         name = self.single
         if name is None and self.nearest is not None and 2 * self.nearest[1] > self.nearest[2]:
             name = self.nearest[0]
-        if name is None:
-            return None
-        return (self.references.get(name) or align(self.claims, NETWORKS[name]))[index]
+        return None if name is None else self.references.get(name) or align(self.claims, name)
+
+    def stands_for(self, index: int) -> Reference | None:
+        """The layer in the same place of the network that is `described`."""
+        return None if self.described is None else self.described[index]
 
     def by_reference(self, index: int, claim: Claim, missing: str) -> Finding:
         """A claim of a layer of which too little is said to compute it: against the networks of the zoo."""

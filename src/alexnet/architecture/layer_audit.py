@@ -7,11 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
 
 from alexnet.architecture.arithmetic import LayerSummary, shape_text
 from alexnet.architecture.claims import Claim, ClaimedLayer
-from alexnet.architecture.diagnosis import Setting, diagnose, figures, free_routes, holds, shape_is
+from alexnet.architecture.diagnosis import (
+    OPEN,
+    Setting,
+    diagnose,
+    figures,
+    free_routes,
+    holds,
+    mismatched,
+    shape_is,
+)
 from alexnet.architecture.findings import Finding, Status, judged
 from alexnet.architecture.judging import FIGURES, ClaimJudge
 from alexnet.architecture.layers import MaxPool
@@ -30,7 +40,7 @@ from alexnet.architecture.zoo import NETWORKS
 class LayerAudit(ClaimJudge):
     """Goes through one publication's layers."""
 
-    @property
+    @cached_property
     def pools(self) -> Pools:
         """The pooling layers that a table may leave out: those of the network that it is nearest to."""
         name = self.single or (self.nearest[0] if self.nearest is not None else "paper")
@@ -113,7 +123,7 @@ class LayerAudit(ClaimJudge):
         if "input" not in layer.claims:
             # Behind an output that was misprinted: from what it is or from what is printed, as it fits.
             ways = [setting, *(replace(setting, entering=shape) for shape in arriving)]
-            setting = min(ways, key=lambda way: len(_mismatched(evidence, figures(way), self.batch)))
+            setting = min(ways, key=lambda way: len(self._wrong(evidence, figures(way))))
             setting, pool = self._behind_an_unlisted_pool(index, layer, setting, evidence)
             assumed = "; ".join(part for part in (assumed, pool) if part)
         entering, input_claim = setting.entering, layer.claims.get("input")
@@ -125,15 +135,11 @@ class LayerAudit(ClaimJudge):
         ):
             blamed_input, setting = self._input_is_wrong(index, layer, setting, arriving, evidence)
         row = figures(setting)
-        wrong = _mismatched(evidence, row, self.batch)
+        wrong = self._wrong(evidence, row)
         found = []
         free: list[tuple[str, Setting, LayerSummary]] = []
         if wrong:
-            unstated = tuple(
-                name
-                for name in ("padding", "rounding", "groups", "stride", "kernel")
-                if self._open(name, layer)
-            )
+            unstated = tuple(name for name in OPEN if self._open(name, layer))
             own = {name: evidence[name] for name in evidence if name != "next"}
             free = free_routes(setting, unstated, own or evidence, batch=self.batch, inputs=False)
             if free and index == 0:
@@ -143,8 +149,7 @@ class LayerAudit(ClaimJudge):
             found += self._open_findings(layer, row, free, evidence, wrong)
             row = free[0][2]
         else:
-            exact = bool(arriving) or input_claim is not None
-            diagnosis = diagnose(setting, layer.claims, evidence, batch=self.batch, exact_input=exact)
+            diagnosis = diagnose(setting, layer.claims, evidence, batch=self.batch)
             if diagnosis is None:
                 reason = _no_layer(setting)
                 found += [judged(claim, "error", reason) for claim in layer.claims.values()]
@@ -196,7 +201,7 @@ class LayerAudit(ClaimJudge):
             changed = replace(changed, entering=reference.row.input)
             told.append(f"{shape_text(reference.row.input)} to arrive")
         row = figures(changed)
-        if not told or row is None or _mismatched(evidence, row, self.batch):
+        if not told or row is None or self._wrong(evidence, row):
             return []
         return [(f"{' and '.join(told)}, as in {reference.network}", changed, row)]
 
@@ -204,10 +209,10 @@ class LayerAudit(ClaimJudge):
         self, index: int, layer: ClaimedLayer, reference: Reference | None, evidence: Mapping[str, Claim]
     ) -> bool:
         """Whether a table without pooling layers leaves open what reaches a layer behind a convolution."""
-        behind = index > 0 and self.claims.layers[index - 1].kind == "conv" and layer.kind != "maxpool"
+        behind = layer.kind == "dense" and index > 0 and self.claims.layers[index - 1].kind == "conv"
         pools = any(each.kind == "maxpool" for each in self.claims.layers)
         telling = {"output", "parameters", "weights", "macs", "flops", "bytes"} & set(evidence)
-        return behind and not pools and reference is None and not telling and layer.kind == "dense"
+        return behind and not pools and reference is None and not telling
 
     def _behind_an_unlisted_pool(
         self, index: int, layer: ClaimedLayer, setting: Setting, evidence: Mapping[str, Claim]
@@ -224,11 +229,14 @@ class LayerAudit(ClaimJudge):
         reference = self.references[self.single][index] if self.single else None
         if reference is not None and not any(each.kind == "maxpool" for each in self.claims.layers):
             settings.insert(0, replace(setting, entering=reference.row.input))
-        wrong = [len(_mismatched(evidence, figures(each), self.batch)) for each in settings]
+        wrong = [len(self._wrong(evidence, figures(each))) for each in settings]
         best = settings[wrong.index(min(wrong))]
         if best.entering == setting.entering:
             return setting, ""
         return best, f"behind a pooling layer that is not listed, on {shape_text(best.entering)}"
+
+    def _wrong(self, evidence: Mapping[str, Claim], row: LayerSummary | None) -> list[str]:
+        return mismatched(evidence, row, batch=self.batch)
 
     def _open(self, name: str, layer: ClaimedLayer) -> bool:
         if layer.kind == "dense" or (layer.same and name in ("padding", "rounding")):
@@ -239,8 +247,6 @@ class LayerAudit(ClaimJudge):
             )
         if name == "groups":
             return layer.kind == "conv" and "groups" not in layer.claims
-        if name in ("stride", "kernel"):
-            return name not in layer.claims and name == "stride"
         return name not in layer.claims
 
     def _setting(
@@ -253,17 +259,17 @@ class LayerAudit(ClaimJudge):
             return None, "its input", ""
         values: dict[str, int] = {}
         assumed = []
+        described = self.stands_for(index)
         for field in ("kernel", "stride", "padding", "filters", "groups"):
             value = layer.whole(field)
             if field == "filters" and layer.kind == "dense":
                 value = layer.whole("units") if layer.whole("units") is not None else value
             if value is None and reference is not None:
                 value = hyperparameter(reference.layer, field)
-                if value is not None and field not in ("groups",):
+                if value is not None and field != "groups":
                     assumed.append(field)
             if value is None and field == "filters":
                 value = _depth_of(layer)
-            described = self.stands_for(index)
             if value is None and field == "stride" and layer.kind == "maxpool" and described is not None:
                 value = hyperparameter(described.layer, field)
             if value is None:
@@ -312,10 +318,10 @@ class LayerAudit(ClaimJudge):
             and reference.row.input == setting.entering
         ):
             return False, setting
-        as_claimed = len(_mismatched(evidence, figures(setting), self.batch))
+        as_claimed = len(self._wrong(evidence, figures(setting)))
         for shape in arriving:
             other = replace(setting, entering=shape)
-            if len(_mismatched(evidence, figures(other), self.batch)) < as_claimed:
+            if len(self._wrong(evidence, figures(other))) < as_claimed:
                 return True, other
         return True, setting
 
@@ -381,10 +387,6 @@ class LayerAudit(ClaimJudge):
                 reason = f"{as_stated}it needs {', or '.join(routes)}, which is not said"
                 found.append(judged(claim, "unsupported", reason, routes=routes))
         return found
-
-
-def _mismatched(evidence: Mapping[str, Claim], row: LayerSummary | None, batch: int) -> list[str]:
-    return [name for name, claim in evidence.items() if row is None or holds(claim, row, batch=batch) is None]
 
 
 def _next_input(layer: ClaimedLayer, following: ClaimedLayer | None, pools: Pools) -> Claim | None:

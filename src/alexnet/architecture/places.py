@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 from alexnet.architecture.arithmetic import LayerSummary
 from alexnet.architecture.claims import Claim, Claims
 from alexnet.architecture.diagnosis import holds
 from alexnet.architecture.layers import Conv, Dense, MaxPool
-from alexnet.architecture.network import Network
-from alexnet.architecture.summary import summarize
+from alexnet.architecture.summary import Summary, summarize
 from alexnet.architecture.zoo import NETWORKS
 
 ANY_ALEXNET = "alexnet"
@@ -31,21 +31,26 @@ Pools = tuple[tuple[int, str], ...]  # kernels and rounding, all of stride 2
 Nearest = tuple[str, int, int]  # a network's name, how many figures agree with it, of how many
 
 
+@cache
+def summary_of(name: str) -> Summary:
+    """The figures of a network of the zoo, computed once."""
+    return summarize(NETWORKS[name])
+
+
 def references(claims: Claims, named: str | None) -> References:
     """For each AlexNet (or the named network): the layer that each claimed layer stands for."""
     names: tuple[str, ...] = ALEXNETS
     if named is not None and named != ANY_ALEXNET:
         names = (named, *(name for name in ALEXNETS if name != named)) if named in ALEXNETS else (named,)
-    return {name: align(claims, NETWORKS[name]) for name in names}
+    return {name: align(claims, name) for name in names}
 
 
-def align(claims: Claims, network: Network) -> list[Reference | None]:
-    """The layer of `network` that each claimed layer stands for, kind by kind in order."""
-    summary = summarize(network)
+def align(claims: Claims, name: str) -> list[Reference | None]:
+    """The layer of the network of that name that each claimed layer stands for, kind by kind in order."""
     queues: dict[str, list[Reference]] = {"conv": [], "maxpool": [], "dense": []}
-    for layer, row in zip(network.layers, summary.layers, strict=False):
+    for layer, row in zip(NETWORKS[name].layers, summary_of(name).layers, strict=True):
         if isinstance(layer, Conv | MaxPool | Dense):
-            queues[layer.kind].append(Reference(network=network.name, layer=layer, row=row))
+            queues[layer.kind].append(Reference(network=name, layer=layer, row=row))
     taken: list[Reference | None] = []
     for claimed in claims.layers:
         queue = queues.get(claimed.kind, [])
@@ -58,7 +63,7 @@ def nearest(claims: Claims, named: str | None) -> Nearest | None:
     best: Nearest | None = None
     for name in dict.fromkeys([*([named] if named in NETWORKS else []), *ALEXNETS, *NETWORKS]):
         agree = total = 0
-        for claimed, reference in zip(claims.layers, align(claims, NETWORKS[str(name)]), strict=True):
+        for claimed, reference in zip(claims.layers, align(claims, str(name)), strict=True):
             for field, claim in claimed.claims.items():
                 total += 1
                 agree += reference is not None and as_in(claim, field, reference, claims.batch or 1)

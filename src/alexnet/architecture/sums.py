@@ -8,14 +8,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations, islice, product
-from math import ceil, floor, prod
+from math import ceil, floor
 
-from alexnet.architecture.arithmetic import LayerSummary
+from alexnet.architecture.arithmetic import BYTES_PER_VALUE, LayerSummary
 from alexnet.architecture.claims import Claim, ClaimedLayer, ClaimedTotal, Claims, kind_of
 from alexnet.architecture.findings import Finding, Status, judged
 from alexnet.architecture.layers import Conv, Dense, MaxPool
+from alexnet.architecture.places import summary_of
 from alexnet.architecture.quantities import Amount, agreement, as_binary, parse_amount
-from alexnet.architecture.summary import summarize
 from alexnet.architecture.zoo import NETWORKS
 
 Rows = Sequence[tuple[ClaimedLayer, LayerSummary | None]]
@@ -64,7 +64,7 @@ def _judge(
             if agreement(binary, true) is not None:
                 return judged(claim, "variant", f"in MiB, not MB: the layers add up to {true:,}{words}")
     whole = len([layer for layer, _ in rows if layer.kind in _WEIGHTED])
-    if described is not None and printed is None and whole == summarize(NETWORKS[described]).weighted_layers:
+    if described is not None and printed is None and whole == summary_of(described).weighted_layers:
         for true in _of(described, claim.field, total, batch):
             if agreement(amount, true) is not None:
                 return judged(claim, "variant", f"{true:,} in {described}, with which every layer agrees")
@@ -116,10 +116,10 @@ def _computed(field: str, chosen: Rows, batch: int) -> Iterator[tuple[int, str]]
             yield 2 * macs, ", two for a multiply-add"
             yield macs, ", one for a multiply-add"
         case "bytes":
-            yield 4 * (weights + biases), " in float32"
-            yield 4 * weights, " in float32, weights only"
+            yield BYTES_PER_VALUE * (weights + biases), " in float32"
+            yield BYTES_PER_VALUE * weights, " in float32, weights only"
         case "activation_bytes":
-            yield 4 * sum(prod(row.output) for row in rows) * batch, " in float32"
+            yield sum(row.activation_bytes for row in rows) * batch, " in float32"
 
 
 def _printed_parts(field: str, chosen: Rows) -> Fraction | None:
@@ -157,7 +157,7 @@ def _judge_count(claim: Claim, total: ClaimedTotal, chosen: Rows, named: str | N
 
 
 def _of(name: str, field: str, total: ClaimedTotal, batch: int) -> list[int]:
-    summary = summarize(NETWORKS[name])
+    summary = summary_of(name)
     if isinstance(total.of, tuple):
         names = set(total.of)
         rows = [row for row in summary.layers if row.name in names]
@@ -203,27 +203,19 @@ def _routes(amount: Amount, claim: Claim) -> Iterator[str]:
         return
     for name in ("ungrouped", "paper", "torchvision", "notes"):
         parts = _Parts.of(name)
-        slots = range(len(parts.widths) + 1)
+        printed = (*parts.widths, parts.units[-1])
+        places = (*(f"filters in {each}" for each in parts.names), "classes")
+        tried = (*(_WIDTHS for _ in parts.widths), _CLASSES)
+        slots = range(len(printed))
         for changed in (*((slot,) for slot in slots), *combinations(slots, 2)):
-            for values in product(*(_CLASSES if slot == len(parts.widths) else _WIDTHS for slot in changed)):
-                widths, classes = list(parts.widths), parts.units[-1]
-                if any(
-                    value == (*parts.widths, parts.units[-1])[slot]
-                    for slot, value in zip(changed, values, strict=True)
-                ):
+            for values in product(*(tried[slot] for slot in changed)):
+                if any(value == printed[slot] for slot, value in zip(changed, values, strict=True)):
                     continue  # no change at all
+                after = list(printed)
                 for slot, value in zip(changed, values, strict=True):
-                    if slot == len(parts.widths):
-                        classes = value
-                    else:
-                        widths[slot] = value
-                if amount.value in parts.totals(widths, classes):
-                    told = (
-                        f"{value} classes"
-                        if slot == len(parts.widths)
-                        else f"{value} filters in {parts.names[slot]}"
-                        for slot, value in zip(changed, values, strict=True)
-                    )
+                    after[slot] = value
+                if amount.value in parts.totals(after[:-1], after[-1]):
+                    told = (f"{value} {places[slot]}" for slot, value in zip(changed, values, strict=True))
                     yield f"{name} with {' and '.join(told)}"
 
 
@@ -241,7 +233,7 @@ class _Parts:
     def of(cls, name: str) -> _Parts:
         network = NETWORKS[name]
         convolutions = [layer for layer in network.layers if isinstance(layer, Conv)]
-        flatten = next(row for row in summarize(network).layers if row.kind == "flatten")
+        flatten = next(row for row in summary_of(name).layers if row.kind == "flatten")
         return cls(
             names=tuple(layer.name for layer in convolutions),
             windows=tuple((layer.kernel, layer.groups) for layer in convolutions),

@@ -99,15 +99,20 @@ def cells(summary: Figures) -> tuple[Cells, list[Cells]]:
 
 def csv(summary: Figures) -> str:
     """A header and one line a layer, every figure a column; shapes as 55x55x96."""
+    columns = [each.name for each in fields(LayerSummary) if each.name != "formulas"]
+    return csv_table(columns, summary.layers)
+
+
+def csv_table(columns: Sequence[str], rows: Iterable[object]) -> str:
+    """A header, then each row's attributes of those names; shapes as 55x55x96, None as nothing."""
     import csv as csv_module
     import io
 
-    columns = [each.name for each in fields(LayerSummary) if each.name != "formulas"]
     buffer = io.StringIO()
     writer = csv_module.writer(buffer, lineterminator="\n")
     writer.writerow(columns)
-    for row in summary.layers:
-        writer.writerow([_csv_value(getattr(row, column)) for column in columns])
+    for row in rows:
+        writer.writerow([csv_value(getattr(row, column)) for column in columns])
     return buffer.getvalue()
 
 
@@ -257,7 +262,8 @@ def _markdown_line(cells: Cells) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _csv_value(value: object) -> object:
+def csv_value(value: object) -> object:
+    """A value as a cell shows it."""
     match value:
         case tuple():
             return "x".join(str(each) for each in value)

@@ -17,7 +17,7 @@ def arithmetic(field: str, row: LayerSummary) -> str:
         case "input":
             return shape_text(row.input)
         case "parameters" | "weights" if row.weights:
-            both = f"; with biases {row.weights + row.biases:,}" if field == "parameters" else ""
+            both = f"; with biases {row.parameters:,}" if field == "parameters" else ""
             return row.formulas["weights"] + both
         case "parameters" | "weights" | "biases" | "macs" | "flops" | "neurons" | "bytes" if not row.weights:
             return "0: it carries no weights"
@@ -38,11 +38,11 @@ def true_figure(field: str, row: LayerSummary) -> str:
         case "input":
             return shape_text(row.input)
         case "parameters":
-            return f"{row.weights + row.biases:,} ({row.weights:,} without biases)" if row.weights else "0"
+            return f"{row.parameters:,} ({row.weights:,} without biases)" if row.weights else "0"
         case "flops":
             return f"{2 * row.macs:,}"
         case "bytes":
-            return f"{4 * (row.weights + row.biases):,}"
+            return f"{row.parameter_bytes:,}"
     return f"{getattr(row, field):,}"
 
 

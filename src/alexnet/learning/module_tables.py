@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv as csv_module
-import io
 import json as json_module
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 
 from alexnet.architecture.arithmetic import shape_text
-from alexnet.architecture.tables import CONVENTIONS, LETTERS, aligned
+from alexnet.architecture.tables import CONVENTIONS, LETTERS, aligned, csv_table, csv_value
 from alexnet.learning.module_figures import ModuleCall, ModuleFigures, Window
 
 # The same head as a network's table has: a test compares them.
@@ -43,13 +41,7 @@ def markdown(summary: ModuleFigures) -> str:
 
 def csv(summary: ModuleFigures) -> str:
     """A header and one line a call, every figure a column; shapes as 55x55x96, empty where not counted."""
-    columns = [each.name for each in fields(ModuleCall)]
-    buffer = io.StringIO()
-    writer = csv_module.writer(buffer, lineterminator="\n")
-    writer.writerow(columns)
-    for row in summary.layers:
-        writer.writerow([_csv_value(getattr(row, column)) for column in columns])
-    return buffer.getvalue()
+    return csv_table([each.name for each in fields(ModuleCall)], summary.layers)
 
 
 def json(summary: ModuleFigures) -> str:
@@ -142,14 +134,4 @@ def _cost_cells(row: ModuleCall) -> Cells:
 
 
 def _window_text(value: Window | None) -> str:
-    return "-" if value is None else str(_csv_value(value))
-
-
-def _csv_value(value: object) -> object:
-    match value:
-        case tuple():
-            return "x".join(str(each) for each in value)
-        case None:
-            return ""
-        case _:
-            return value
+    return "-" if value is None else str(csv_value(value))
