@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +14,23 @@ from PIL import Image
 
 import alexnet
 from alexnet import Conv, Dense, Flatten, MaxPool, Network, ReLU
+from alexnet.images.fetch import cache_folder
 from alexnet.images.views import View
 from alexnet.learning.model import AlexNet
 from alexnet.learning.weights import Weights, save_weights
 
 COLOURS = {"blue": (40, 50, 210), "green": (40, 200, 60), "red": (220, 40, 30)}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep decoded pictures out of the user's cache; of what is there, only Fashion-MNIST is to be seen."""
+    folder, fetched = tmp_path_factory.mktemp("cache"), cache_folder() / "fashion-mnist"
+    if fetched.exists():
+        (folder / "fashion-mnist").symlink_to(fetched, target_is_directory=True)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("ALEXNET_CACHE", str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -311,7 +311,7 @@ def test_summary_as_html_is_that_of_python() -> None:
         (("summary", "--set", "pool1.stride=0"), ("stride=0; must be a whole number of at least 1",)),
         (("summary", "--set", "input=0"), ("input=[0, 0, 3]",)),
         (("summary", "--set", "classes=-1"), ("units=-1",)),
-        (("train", "none"), ("none: no such data set or folder",)),
+        (("train", "none"), ("none: no such data set, folder or CSV",)),
         (("train", "digit"), ("did you mean digits?",)),
         (("train", "digits", "--network", "note"), ("did you mean 'notes'?",)),
         (("train", "digits", "--set", "conv9.stride=1"), ("no layer 'conv9'",)),
@@ -322,6 +322,17 @@ def test_summary_as_html_is_that_of_python() -> None:
         (("train", "digits", "--lr", "nan"), ("learning_rate=nan",)),
         (("train", "digits", "--epochs", "0"), ("epochs: 0",)),
         (("train", "digits", "--time-limit", "0s"), ("time limit: 0",)),
+        (("train", "digits", "--patience", "0"), ("patience: 0",)),
+        (("train", "digits", "--recipe", "papers"), ("recipe 'papers'", "default, paper")),
+        (("train", "digits", "--with", "dropuot=0.1"), ("dropuot: unknown", "dropout")),
+        (("train", "digits", "--with", "dropout=much"), ("dropout=much", "a number")),
+        (("train", "digits", "--with", "mirror=0.5"), ("mirror=0.5", "true or false")),
+        (("train", "digits", "--with", "cutmix=2"), ("cutmix=2.0", "from 0 to 1")),
+        (("train", "digits", "--resume"), ("--resume: needs --output",)),
+        (("train", "digits", "--freeze", "conv1"), ("--freeze conv1: needs --init",)),
+        (("train", "digits", "--init", "none.safetensors"), ("none.safetensors",)),
+        (("train", "photos-{0..2}.tar"), ("--validation and --pictures",)),
+        (("train", "p-0.tar", "--validation", "v", "--pictures", "9"), ("1 of 1 shards are not there",)),
         (("train", "digits", "--device", "warp"), ("device 'warp'",)),
         (("train", "digits", "--precision", "fp8"), ("precision 'fp8'",)),
         (("train", "digits", "--workers", "-1"), ("workers is -1",)),
@@ -331,6 +342,7 @@ def test_summary_as_html_is_that_of_python() -> None:
         (("predict", ".", "photo.png"), ("directory",)),
         (("benchmark", "train", "--batch-size", "0"), ("batch size 0",)),
         (("benchmark", "train", "--rounds", "0"), ("rounds 0",)),
+        (("benchmark", "train", "--data", "digits"), ("must be picture files",)),
         (("benchmark", "train", "--network", "note"), ("did you mean 'notes'?",)),
     ],
     ids=lambda each: " ".join(each) if isinstance(each, tuple) else None,
@@ -671,7 +683,7 @@ def test_training_says_how_good_it_is_and_where_the_weights_are(trained: tuple[P
     output, result = trained
     best = output / "best.safetensors"
     # 8 pictures of each of three colours: one of each, a tenth rounded, is for validation.
-    assert "validation: top-1 100.00% on 3 pictures" in result.stdout
+    assert "validation: top-1 100.00% (43.9 to 100.0) on 3 pictures" in result.stdout
     assert f"weights: {best}" in result.stdout.splitlines()
     assert f"alexnet predict {best} PHOTO..." in result.stderr
     assert "training" in result.stderr
@@ -681,6 +693,9 @@ def test_training_says_how_good_it_is_and_where_the_weights_are(trained: tuple[P
         "metrics.csv",
         "steps.csv",
         "run.json",
+        "division.json",
+        "state.safetensors",
+        "events.out.tfevents.0001",
         "report.html",
     }
 
@@ -709,10 +724,72 @@ def test_evaluation_on_the_splits_of_training_counts_their_pictures(
 def test_evaluation_as_a_table_ends_in_its_headline(trained: tuple[Path, Result], coloured: Path) -> None:
     lines = done("evaluate", trained[0] / "best.safetensors", coloured).stdout.splitlines()
     assert [line.split() for line in (lines[0], lines[2])] == [
-        ["class", "pictures", "right", "share"],
-        ["blue", "8", "8", "100.0%"],
+        ["class", "pictures", "right", "recall", "precision"],
+        ["blue", "8", "8", "100.0%", "100.0%"],
     ]
-    assert lines[-1].startswith("top-1 100.00% on 24 pictures, ")
+    # The interval is Wilson's: scipy.stats.binomtest(24, 24).proportion_ci(method="wilson").
+    assert lines[-1].startswith("top-1 100.00% (86.2 to 100.0) on 24 pictures, ")
+
+
+def test_a_split_is_what_training_made_of_it_whatever_came_since(
+    paint: Callable[..., Path], toml: Path, here: Path
+) -> None:
+    folder = paint(here / "photos", count=8)
+    done("train", folder, "--network", toml, "--epochs", "1", "--output", "run", *QUICK, "--seed", "5")
+    for name in ("blue", "green", "red"):  # as many again, which --seed would divide in another way
+        for number in range(8):
+            copied = (folder / name / f"{number:02}.png").read_bytes()
+            (folder / name / f"a{number}.png").write_bytes(copied)
+    command = ("evaluate", "run/best.safetensors", folder, "--format", "json", "--split")
+    counts = [json.loads(done(*command, split).stdout)["pictures"] for split in ("train", "validation")]
+    assert counts == [21, 3]
+
+
+def test_weights_are_a_start_for_other_classes(
+    trained: tuple[Path, Result], paint: Callable[..., Path], here: Path
+) -> None:
+    folder = paint(here / "two", classes=("blue", "red"))
+    arguments = ("--init", trained[0] / "best.safetensors", "--freeze", "conv2", "--epochs", "1", *QUICK)
+    done("train", folder, *arguments, "--output", "run")
+    before = load_file(trained[0] / "best.safetensors")
+    after = load_file("run/last.safetensors")
+    same = {name for name in before if torch.equal(before[name], after[name])}
+    assert {name for name in same if not name.startswith("normalize")} == {
+        *("conv1.weight", "conv1.bias", "conv2.weight", "conv2.bias")
+    }
+    assert after["fc3.weight"].shape[0] == 2
+
+
+def test_what_was_stopped_goes_on_and_says_the_same(
+    trained: tuple[Path, Result], coloured: Path, toml: Path
+) -> None:
+    """A run that came to its end says again how good it is; with more epochs it trains on."""
+    command = ("train", coloured, "--network", toml, "--output", trained[0], *QUICK, "--resume")
+    again = done(*command, "--epochs", "8")
+    first_line = trained[1].stdout.splitlines()[0].rsplit(", ", 1)[0]  # less the speed
+    assert again.stdout.startswith(first_line)
+    message = refused(*command, "--epochs", "8", "--batch-size", "5")
+    assert "recipe.batch_size was 6 and is now 5" in message
+
+
+def test_a_csv_trains_and_is_judged(coloured: Path, toml: Path, here: Path) -> None:
+    rows = [f"{path},{path.parent.name}" for path in sorted(coloured.glob("*/*.png"))]
+    Path("photos.csv").write_text("\n".join(["path,label", *rows]) + "\n")
+    result = done("train", "photos.csv", "--network", toml, "--epochs", "8", "--output", "run", *QUICK)
+    assert "on 3 pictures" in result.stdout
+    told = json.loads(done("evaluate", "run/best.safetensors", "photos.csv", "--format", "json").stdout)
+    assert told["pictures"] == 24
+
+
+def test_pictures_that_cannot_be_read_are_listed(paint: Callable[..., Path], toml: Path, here: Path) -> None:
+    folder = paint(here / "photos", count=8)
+    (folder / "red" / "07.png").write_bytes(b"")
+    command = ("train", folder, "--network", toml, "--epochs", "1", "--output", "run", *QUICK)
+    result = done(*command, "--most-unreadable", "0.1")
+    assert "1 pictures could not be read: run/skipped.csv" in result.stderr
+    with Path("run/skipped.csv").open(newline="") as file:
+        assert [row["picture"] for row in csv.DictReader(file)] == [str(folder / "red" / "07.png")]
+    assert "red/07.png" in Path("run/report.html").read_text(encoding="utf-8")
 
 
 def test_prediction_of_what_was_trained_is_right_in_every_form(
@@ -783,6 +860,19 @@ def test_a_benchmark_of_training_tells_both_ways(toml: Path) -> None:
     for way in (plain, ours):
         assert way["slowest"] <= way["pictures_per_second"] <= way["fastest"]
     assert ours["ratio"] == pytest.approx(ours["pictures_per_second"] / plain["pictures_per_second"])
+
+
+def test_a_benchmark_from_files_tells_all_three_ways(toml: Path, coloured: Path) -> None:
+    result = done(
+        *("benchmark", "train", "--network", toml, "--data", coloured, "--batch-size", "4"),
+        *("--steps", "2", "--rounds", "1", "--format", "json"),
+    )
+    ways = json.loads(result.stdout)
+    assert [way["ratio"] > 0 for way in ways] == [True] * 3
+    assert ways[0]["ratio"] == 1.0
+    for way in ways[1:]:
+        expected = way["pictures_per_second"] / ways[0]["pictures_per_second"]
+        assert way["ratio"] == pytest.approx(expected)
 
 
 # --- Ctrl-C -----------------------------------------------------------------------------------------------

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
+import re
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
+from alexnet import terminal
 from alexnet.inference.predict import Label, Prediction
 from alexnet.learning.benchmark import Timing
 from alexnet.learning.evaluate import Report
-from alexnet.learning.progress import Progress
+from alexnet.learning.progress import Phase, Progress
 from alexnet.terminal import (
     counting_progress,
     csv_lines,
@@ -147,17 +152,20 @@ def make_report(classes: int) -> Report:
 
 
 def test_a_report_s_headline_has_top_5_where_there_are_more_classes() -> None:
-    assert headline(make_report(3)) == "top-1 66.67% on 3 pictures, 2 a second"
-    assert headline(make_report(6)) == "top-1 66.67%, top-5 100.00% on 3 pictures, 2 a second"
+    # The interval of two of three: scipy's binomtest, method "wilson".
+    assert headline(make_report(3)) == "top-1 66.67% (20.8 to 93.9) on 3 pictures, 2 a second"
+    assert headline(make_report(6)) == (
+        "top-1 66.67% (20.8 to 93.9), top-5 100.00% on 3 pictures, 2 a second"
+    )
 
 
 def test_a_report_is_a_line_a_class_and_its_headline() -> None:
     lines = cells(report_table(make_report(3)))
     assert lines[:4] == [
-        ["class", "pictures", "right", "share"],
-        ["class[0]", "2", "1", "50.0%"],
-        ["class[1]", "1", "1", "100.0%"],
-        ["class[2]", "0", "0", "-"],
+        ["class", "pictures", "right", "recall", "precision"],
+        ["class[0]", "2", "1", "50.0%", "100.0%"],
+        ["class[1]", "1", "1", "100.0%", "50.0%"],
+        ["class[2]", "0", "0", "-", "-"],
     ]
     assert " ".join(lines[-1]) == headline(make_report(3))
 
@@ -182,27 +190,98 @@ def progress(**changes: object) -> Progress:
     return Progress(**(values | changes))  # type: ignore[arg-type]
 
 
-def test_a_run_is_described_with_speed_loss_accuracy_and_time_left() -> None:
-    text = describe(progress())
-    for words in ("epoch 2", "1,234 pictures/s", "loss 0.500", "87.5%", "validation 75.0%", "1m30s left"):
-        assert words in text
+def test_a_run_is_described_with_time_loss_accuracy_and_speed() -> None:
+    assert describe(progress()) == (
+        "30s gone, 1m30s left  epoch 2  loss 0.500  accuracy 87.5% (validation 75.0%)  1,234 pictures/s"
+    )
     assert "validation" not in describe(progress(validation_accuracy=None))
     assert "Ctrl-C again" in describe(progress(phase="interrupted"))
+    assert "left" not in describe(progress(phase="interrupted"))
 
 
-def test_progress_goes_to_stderr_a_line_a_phase_where_no_terminal_is(
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time that the terminal reads, in seconds, to be set by the test."""
+    now = [1000.0]
+    monkeypatch.setattr(terminal, "perf_counter", lambda: now[0])
+    return now
+
+
+def told_at(clock: list[float], moments: Sequence[tuple[float, Phase]]) -> list[tuple[float, Phase]]:
+    """Of what a run tells at these moments, what is printed where no terminal is."""
+    printed = []
+    with training_progress() as tell:
+        for second, phase in moments:
+            clock[0] = 1000.0 + second
+            with contextlib.redirect_stderr(io.StringIO()) as out:
+                tell(progress(phase=phase, seconds=second))
+            if out.getvalue():
+                printed.append((second, phase))
+    return printed
+
+
+def test_progress_goes_to_stderr_in_lines_where_no_terminal_is(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with training_progress() as tell:
         tell(progress())
-        tell(progress(share=0.26))  # within the same ten seconds: not told
-        tell(progress(phase="validation", share=0.5))
+        tell.note("photos/[a].jpg: not a picture")
+        tell(progress(phase="interrupted", share=0.5))
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert [line.split()[:2] for line in captured.err.splitlines()] == [
-        ["training", "25%"],
-        ["validation", "50%"],
-    ]
+    first, second, third = captured.err.splitlines()
+    assert first == f"training  25%  {describe(progress())}"
+    assert second == "photos/[a].jpg: not a picture"
+    assert third.startswith("interrupted  50%  validating")
+
+
+def test_a_line_is_told_every_ten_seconds_and_half_as_soon_where_the_phase_is_another(
+    clock: list[float],
+) -> None:
+    assert told_at(
+        clock,
+        [
+            (0, "training"),
+            (4.9, "validation"),  # not yet
+            (5, "validation"),
+            (6, "training"),
+            (9.9, "training"),
+            (10, "training"),
+            (19.9, "training"),
+            (20, "training"),
+            (20.1, "interrupted"),  # at once, and once
+            (20.2, "interrupted"),
+        ],
+    ) == [(0, "training"), (5, "validation"), (10, "training"), (20, "training"), (20.1, "interrupted")]
+
+
+def test_a_long_run_tells_ever_fewer_lines(clock: list[float]) -> None:
+    printed = [second for second, _ in told_at(clock, [(second, "training") for second in range(86_400)])]
+    pauses = np.diff(printed)
+    assert pauses[:10].tolist() == [10] * 10
+    assert (np.diff(pauses) >= 0).all()
+    assert pauses[-1] == 300
+    assert 400 > len(printed) > 24 * 12
+
+
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_in_a_terminal_the_time_left_is_seen_and_notes_are_whole_however_narrow_it_is(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich then takes anything for a terminal
+    monkeypatch.setenv("COLUMNS", str(columns))
+    note = "photos/" + "a long name " * 10 + "[red].jpg: not a picture"
+    with training_progress() as tell:
+        tell(progress())
+        tell.note(note)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", captured.err)
+    lines = re.split(r"[\r\n]+", plain)
+    assert note in lines
+    drawn = [line for line in lines[lines.index(note) + 1 :] if line.startswith("training ")]
+    assert " 25% 1m30s left epoch 2  loss 0.500" in drawn[-1]
+    assert {len(line) for line in drawn} == {columns}
 
 
 def test_counting_leaves_no_trace_where_no_terminal_is(capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,6 +20,7 @@ from alexnet.errors import AlexNetError, MissingExtraError
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 INTERRUPTED = 130  # what a shell gives for Ctrl-C
+TERMINATED = 143  # and for SIGTERM
 EXTRAS = {"torch": "train", "numpy": "train", "PIL": "train", "safetensors": "train", "matplotlib": "train"}
 
 
@@ -275,56 +276,119 @@ def audit(claims: Path, network: str | None, everything: bool, form: str) -> Non
 
 @app.command()
 @click.argument("data")
-@click.option("--network", default="notes", show_default=True, help="A name, a TOML file or a weights file.")
+@click.option("--network", help="A name, a TOML file or a weights file.  [default: notes, or that of --init]")
 @settings_option
-@click.option("--epochs", type=int, help="Times through the training pictures.  [default: 20]")
+@click.option(
+    "--recipe", "recipe_name", default="default", show_default=True, help="default, or paper: as in 2012."
+)
+@click.option(
+    "--with", "changes", multiple=True, metavar="WHAT=VALUE", help="Of the recipe: dropout=0.3. Repeatable."
+)
+@click.option("--epochs", type=int, help="Times through the training pictures.  [default: 20; paper: 90]")
 @click.option("--time-limit", type=Duration(), help="Such as 3m or 1h30m; the schedule follows the clock.")
-@click.option("--batch-size", type=int, help="Pictures a step.")
+@click.option("--patience", type=int, help="Epochs without a better validation accuracy that end the run.")
+@click.option("--batch-size", type=int, help="Pictures a step, over all processes.")
 @click.option("--lr", type=float, help="Peak of the learning rate.")
+@click.option(
+    "--balance",
+    type=click.Choice(["none", "weights", "sampling"]),
+    help="Of uneven classes: rare ones weigh more in the loss, or are drawn more often.",
+)
+@click.option("--init", type=click.Path(path_type=Path), help="Weights to start from, of any classes.")
+@click.option(
+    "--freeze", metavar="LAYER", help="With --init: leave this layer and all before it as they are."
+)
 @device_option
 @precision_option
 @workers_option
 @click.option("--seed", type=int, default=0, show_default=True, help="Of weights, order and augmentation.")
+@click.option("--classes", type=click.Path(path_type=Path), help="With shards: a class name a line.")
+@click.option("--validation", help="With shards: a folder of class folders, or a CSV, to judge by.")
+@click.option("--pictures", type=int, help="With shards: how many are an epoch.")
+@click.option(
+    "--most-unreadable",
+    type=float,
+    default=0.05,
+    show_default=True,
+    help="Share of pictures; more is an error.",
+)
+@click.option(
+    "--checkpoint", type=Duration(), default="5m", show_default=True, help="Time between saves of the state."
+)
+@click.option("--resume", is_flag=True, help="Go on where the run in --output stopped, if there is one.")
 @click.option(
     "--output", type=click.Path(path_type=Path), help="The run's folder.  [default: runs/DATA-1, -2, ...]"
 )
 def train(
     data: str,
-    network: str,
+    network: str | None,
     settings: tuple[str, ...],
+    recipe_name: str,
+    changes: tuple[str, ...],
     epochs: int | None,
     time_limit: float | None,
+    patience: int | None,
     batch_size: int | None,
     lr: float | None,
+    balance: str | None,
+    init: Path | None,
+    freeze: str | None,
     device: str,
     precision: str,
     workers: int,
     seed: int,
+    classes: Path | None,
+    validation: str | None,
+    pictures: int | None,
+    most_unreadable: float,
+    checkpoint: float,
+    resume: bool,
     output: Path | None,
 ) -> None:
-    """Train on DATA: a folder of class folders (or of train/ and val/), fashion-mnist, or digits."""
-    from dataclasses import replace
+    """Train on DATA: a folder of class folders (or of train/ and val/), a CSV, fashion-mnist, or digits.
 
+    DATA may also be tar shards, such as 'photos-{000..099}.tar'. Several processes, or machines, train
+    together where torchrun starts them.
+    """
     from alexnet.architecture.network import edit
     from alexnet.architecture.summary import summarize
     from alexnet.architecture.zoo import get_network
 
-    described = edit(get_network(network), *settings)
+    if resume and output is None:
+        fail("--resume: needs --output, the folder of the run to go on with")
+    if freeze is not None and init is None:
+        fail(f"--freeze {freeze}: needs --init, weights that are worth keeping")
+    described = edit(get_network(network or (str(init) if init else "notes")), *settings)
     summarize(described)  # a network that breaks is told of before anything heavy is loaded
     from alexnet.images.datasets import open_dataset
+    from alexnet.images.shards import is_shards
     from alexnet.learning import runs
-    from alexnet.learning.recipe import DEFAULT
+    from alexnet.learning.processes import processes
+    from alexnet.learning.recipe import get_recipe
     from alexnet.learning.report import write_report
+    from alexnet.learning.shard_feed import open_stream
+    from alexnet.learning.torchvision import open_weights
+    from alexnet.learning.train import Transfer
     from alexnet.learning.train import train as train_network
     from alexnet.terminal import headline, training_progress
 
-    recipe = replace(
-        DEFAULT,
-        batch_size=DEFAULT.batch_size if batch_size is None else batch_size,
-        learning_rate=DEFAULT.learning_rate if lr is None else lr,
-    )
-    dataset = open_dataset(data, seed=seed, on_fetch=note)
-    with training_progress() as tell:
+    named = {"batch_size": batch_size, "learning_rate": lr, "balance": balance}
+    given = [f"{name}={value}" for name, value in named.items() if value is not None]
+    recipe = get_recipe(recipe_name, *changes, *given)
+    transfer = None
+    if init is not None:
+        transfer = Transfer(weights=open_weights(init, on_fetch=note), source=str(init), frozen=freeze)
+    with processes() as together, training_progress() as tell:
+        stream = None
+        if is_shards(data):
+            if validation is None or pictures is None:
+                fail(f"{data}: shards; --validation and --pictures must be given, too")
+            dataset, stream = open_stream(data, classes, validation, pictures)
+        else:
+            dataset = open_dataset(data, seed=seed, on_fetch=tell.note)
+        for warning in dataset.warnings:
+            if together.leads:
+                tell.note(warning)
         history = train_network(
             described,
             dataset,
@@ -332,16 +396,39 @@ def train(
             recipe=recipe,
             epochs=epochs,
             time_limit=time_limit,
+            patience=patience,
+            transfer=transfer,
+            stream=stream,
+            resume=resume,
+            checkpoint_seconds=checkpoint,
+            most_unreadable=most_unreadable,
             device=device,
             precision=precision,
             workers=workers,
             seed=seed,
-            on_progress=tell,
+            processes=together,
+            on_progress=tell if together.leads else lambda _: None,
+            on_notice=tell.note if together.leads else lambda _: None,
         )
+    if not together.leads:
+        return
+    if history.terminated:
+        note(f"stopped; its state is saved: the same command with --resume --output {history.output} goes on")
+        sys.exit(TERMINATED)
     best = history.output / runs.BEST
     if history.best is not None:
-        write_report(history, history.best, dataset.validation, title=f"{described.name} on {dataset.name}")
+        write_report(
+            history,
+            history.best,
+            dataset.validation,
+            title=f"{described.name} on {dataset.name}",
+            recipe=asdict(history.settings.recipe),
+            skipped=history.skipped,
+            warnings=history.warnings,
+        )
         click.echo(f"validation: {headline(history.best)}")
+    if history.skipped:
+        note(f"{len(history.skipped)} pictures could not be read: {history.output / runs.SKIPPED}")
     click.echo(f"weights: {best}")
     note(f"next: alexnet evaluate {best} {data}\n      alexnet predict {best} PHOTO...")
     if history.interrupted:
@@ -384,16 +471,28 @@ def evaluate(
     from alexnet.images.datasets import is_undivided, open_split
     from alexnet.inference.engines import open_classifier
     from alexnet.learning.evaluate import evaluate as evaluate_classifier
+    from alexnet.learning.runs import read_division
     from alexnet.terminal import counting_progress, report_table
 
     classifier = open_classifier(weights, device=device, precision=precision, on_fetch=note)
-    pictures = open_split(data, classifier.class_names, split=split, seed=seed)
+    division = read_division(weights.parent, data) if split is not None else None
+    pictures = open_split(data, classifier.class_names, split=split, seed=seed, division=division)
+    for warning in pictures.warnings:
+        note(warning)
     if split is None and is_undivided(data):
         note(f"{data}: all its pictures; --split validation takes those that training set apart")
+    unreadable: list[str] = []
     with counting_progress(len(pictures)) as tell:
         report = evaluate_classifier(
-            classifier, pictures, views_each=int(views), workers=workers, on_progress=tell
+            classifier,
+            pictures,
+            views_each=int(views),
+            workers=workers,
+            on_progress=tell,
+            on_unreadable=lambda _, reason: unreadable.append(reason),
         )
+    for reason in unreadable:
+        note(f"left out: {reason}")
     if form == "json":
         click.echo(json.dumps(report.to_dict(), indent=2))
     else:
@@ -439,26 +538,50 @@ def benchmark() -> None:
 @benchmark.command("train")
 @click.option("--network", default="notes", show_default=True, help="A name, a TOML file or a weights file.")
 @click.option("--batch-size", type=int, default=128, show_default=True, help="Pictures a step.")
-@click.option("--rounds", type=int, default=5, show_default=True, help="Timed steps of each way, by turns.")
+@click.option("--rounds", type=int, help="Turns of each way.  [default: 5; with --data 3]")
+@click.option("--data", help="A folder of pictures: time the whole way from their files, too.")
+@click.option("--steps", type=int, default=6, show_default=True, help="With --data: steps a turn.")
 @device_option
 @precision_option
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def benchmark_train(
-    network: str, batch_size: int, rounds: int, device: str, precision: str, form: str
+    network: str,
+    batch_size: int,
+    rounds: int | None,
+    data: str | None,
+    steps: int,
+    device: str,
+    precision: str,
+    form: str,
 ) -> None:
     """A training step: the plain eager float32 loop, then that of `alexnet train`."""
     from alexnet.architecture.zoo import get_network
+    from alexnet.images.datasets import open_dataset
     from alexnet.learning.benchmark import benchmark_training
+    from alexnet.learning.benchmark_folder import benchmark_folder
     from alexnet.terminal import timing_table
 
-    timings = benchmark_training(
-        get_network(network),
-        batch_size=batch_size,
-        rounds=rounds,
-        device=device,
-        precision=precision,
-        on_progress=note,
-    )
+    described = get_network(network)
+    if data is None:
+        timings = benchmark_training(
+            described,
+            batch_size=batch_size,
+            rounds=5 if rounds is None else rounds,
+            device=device,
+            precision=precision,
+            on_progress=note,
+        )
+    else:
+        timings = benchmark_folder(
+            described,
+            open_dataset(data),
+            batch_size=batch_size,
+            steps=steps,
+            rounds=3 if rounds is None else rounds,
+            device=device,
+            precision=precision,
+            on_progress=note,
+        )
     if form == "json":
         click.echo(json.dumps([asdict(timing) for timing in timings], indent=2))
     else:

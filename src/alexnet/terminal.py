@@ -11,13 +11,19 @@ from typing import TYPE_CHECKING, Protocol
 from alexnet.architecture.tables import aligned
 
 if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
     from alexnet.images.decode import Picture
     from alexnet.inference.predict import Prediction
     from alexnet.learning.benchmark import Timing
     from alexnet.learning.evaluate import Report
     from alexnet.learning.progress import Progress
 
-_SECONDS_A_LINE = 10.0  # between lines of progress where no terminal shows a bar
+# Where no terminal shows a bar: a line as often as this, in a long run as a share of its time so far.
+_SECONDS_A_LINE = 10.0
+_SHARE_A_LINE = 0.05
+_MOST_SECONDS_A_LINE = 300.0
+_COLUMNS_FOR_A_BAR = 110  # of the terminal; in a narrower one the figures need the room
 _RAMP = " .:-=+*#%@"  # dark to light
 
 
@@ -27,6 +33,9 @@ class Teller(Protocol):
     def __call__(self, progress: Progress) -> None:
         """Show it."""
 
+    def note(self, message: str) -> None:
+        """Print a line that stays, above what is redrawn."""
+
 
 @contextmanager
 def training_progress() -> Iterator[Teller]:
@@ -35,19 +44,62 @@ def training_progress() -> Iterator[Teller]:
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _line_teller()
+        yield _Lines()
         return
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bar
+    from rich.table import Column
 
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.fields[told]}"))
-    with Bar(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("training", total=1.0, told="starting")
+    columns = [
+        TextColumn("{task.description}"),
+        *([BarColumn(bar_width=16)] if console.width >= _COLUMNS_FOR_A_BAR else []),
+        TextColumn("{task.percentage:3.0f}%"),
+        TextColumn("{task.fields[left]}"),
+        # What does not fit is cut here, and the time left is not.
+        TextColumn("{task.fields[told]}", table_column=Column(ratio=1, no_wrap=True)),
+    ]
+    with Bar(*columns, console=console, transient=True, expand=True) as bar:
+        yield _Line(bar)
 
-        def tell(progress: Progress) -> None:
-            bar.update(task, completed=progress.share, description=progress.phase, told=describe(progress))
 
-        yield tell
+class _Line:
+    """One line of a terminal, redrawn."""
+
+    def __init__(self, bar: Bar) -> None:
+        self._bar = bar
+        self._task = bar.add_task("training", total=1.0, left="", told="starting")
+
+    def __call__(self, progress: Progress) -> None:
+        self._bar.update(
+            self._task,
+            completed=progress.share,
+            description=progress.phase,
+            left=_left(progress),
+            told=_figures(progress),
+        )
+
+    def note(self, message: str) -> None:
+        self._bar.console.print(message, markup=False, highlight=False, soft_wrap=True)
+
+
+class _Lines:
+    """A new line now and then; sooner where the phase is another, at once where Ctrl-C is answered."""
+
+    def __init__(self) -> None:
+        self._told_at, self._told_phase = float("-inf"), ""
+
+    def __call__(self, progress: Progress) -> None:
+        pause = min(max(_SECONDS_A_LINE, _SHARE_A_LINE * progress.seconds), _MOST_SECONDS_A_LINE)
+        if progress.phase != self._told_phase:
+            pause = 0 if progress.phase == "interrupted" else pause / 2
+        now = perf_counter()
+        if now - self._told_at < pause:
+            return
+        self._told_at, self._told_phase = now, progress.phase
+        self.note(f"{progress.phase} {progress.share:4.0%}  {describe(progress)}")
+
+    def note(self, message: str) -> None:
+        print(message, file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -61,33 +113,28 @@ def counting_progress(total: int) -> Iterator[Callable[[int], None]]:
         yield lambda done: bar.update(task, completed=done, visible=done < total)
 
 
-def _line_teller() -> Teller:
-    told_at, told_phase = float("-inf"), ""
-
-    def tell(progress: Progress) -> None:
-        nonlocal told_at, told_phase
-        now = perf_counter()
-        if progress.phase == told_phase and now - told_at < _SECONDS_A_LINE:
-            return
-        told_at, told_phase = now, progress.phase
-        print(f"{progress.phase} {progress.share:4.0%}  {describe(progress)}", file=sys.stderr, flush=True)
-
-    return tell
-
-
 def describe(progress: Progress) -> str:
-    """A run's figures in one line.
+    """A run's time and figures in one line.
 
     Ctrl-C is answered here too: what happens next, and how to cut it short.
     """
     if progress.phase == "interrupted":
+        return _figures(progress)
+    return f"{duration(progress.seconds)} gone, {_left(progress)}  {_figures(progress)}"
+
+
+def _left(progress: Progress) -> str:
+    return "" if progress.phase == "interrupted" else f"{duration(progress.seconds_left)} left"
+
+
+def _figures(progress: Progress) -> str:
+    if progress.phase == "interrupted":
         return "validating, then saving; Ctrl-C again saves at once"
     validated = progress.validation_accuracy
     return (
-        f"epoch {progress.epoch}  {progress.pictures_per_second:,.0f} pictures/s  loss {progress.loss:.3f}  "
-        f"accuracy {progress.accuracy:.1%}"
+        f"epoch {progress.epoch}  loss {progress.loss:.3f}  accuracy {progress.accuracy:.1%}"
         + (f" (validation {validated:.1%})" if validated is not None else "")
-        + f"  {duration(progress.seconds_left)} left"
+        + f"  {progress.pictures_per_second:,.0f} pictures/s"
     )
 
 
@@ -110,18 +157,24 @@ def duration(seconds: float) -> str:
 def report_table(report: Report) -> str:
     """A report's classes and its headline."""
     rows = [
-        (name, f"{count:,}", f"{right:,}", f"{right / count:.1%}" if count else "-")
-        for name, count, right in report.per_class()
+        (each.name, f"{each.pictures:,}", f"{each.right:,}", _share(each.recall), _share(each.precision))
+        for each in report.per_class()
     ]
-    return f"{aligned(('class', 'pictures', 'right', 'share'), rows)}\n\n{headline(report)}"
+    return f"{aligned(('class', 'pictures', 'right', 'recall', 'precision'), rows)}\n\n{headline(report)}"
 
 
 def headline(report: Report) -> str:
-    """Accuracy, number of pictures and speed in one line."""
+    """Accuracy with its 95 % confidence interval, number of pictures and speed in one line."""
+    low, high = report.interval()
+    top1 = f"top-1 {report.top(1):.2%} ({100 * low:.1f} to {100 * high:.1f})"
     top5 = f", top-5 {report.top(5):.2%}" if len(report.class_names) > 5 else ""
     views = " of ten views each" if report.views > 1 else ""
     rate = report.pictures / report.seconds if report.seconds else 0.0
-    return f"top-1 {report.top(1):.2%}{top5} on {report.pictures:,} pictures{views}, {rate:,.0f} a second"
+    return f"{top1}{top5} on {report.pictures:,} pictures{views}, {rate:,.0f} a second"
+
+
+def _share(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"
 
 
 def prediction_table(predictions: Sequence[Prediction]) -> str:

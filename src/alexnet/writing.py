@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alexnet.errors import OutputError
@@ -38,23 +40,34 @@ def write_whole(path: str | Path, data: bytes | str) -> None:
 
     Raises OutputError, with nothing left behind and an existing file untouched, where that fails.
     """
-    path = Path(path)
     # A file's name need not be UTF-8; Python then holds it with surrogates, which are written as \\udcff.
     content = data.encode(errors="backslashreplace") if isinstance(data, str) else data
+    with written_whole(path) as aside:
+        aside.write_bytes(content)
+
+
+@contextmanager
+def written_whole(path: str | Path) -> Iterator[Path]:
+    """Give a file aside to be written in place of `path`; without an error it goes to the disk and takes it.
+
+    Raises OutputError for an OSError, with nothing left behind and an existing file untouched.
+    """
+    path = Path(path)
     try:
-        handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
+        aside = Path(name)
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
+            yield aside
+            with aside.open("rb") as file:
                 os.fsync(file.fileno())
             # mkstemp keeps files private; a result has the rights that any new file gets.
             mask = os.umask(0)
             os.umask(mask)
-            Path(aside).chmod(0o666 & ~mask)
-            Path(aside).replace(path)
+            aside.chmod(0o666 & ~mask)
+            aside.replace(path)
         except BaseException:
-            Path(aside).unlink(missing_ok=True)
+            aside.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise OutputError(

@@ -6,12 +6,13 @@ import threading
 from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from alexnet.errors import DataError, PictureError
-from alexnet.images.batches import load_batches
+from alexnet.images.batches import load_batches, load_these
 from alexnet.images.decode import Picture, decode
 from alexnet.images.splits import LazyPictures
 
@@ -124,6 +125,142 @@ def test_no_more_is_loaded_than_was_said() -> None:
         ({"batch_size": 1, "workers": 0, "ahead": -1}, "ahead is -1; it must be at least 0"),
     ],
 )
-def test_impossible_sizes_are_refused_at_the_call(options: dict[str, int], message: str) -> None:
+def test_impossible_sizes_are_refused_at_the_call(options: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         load_batches(PICTURES, range(3), shape=same, **options)
+
+
+def unreadable_at(bad: set[int]) -> LazyPictures[int]:
+    def read(index: int) -> Picture:
+        if index in bad:
+            raise PictureError(f"{index}.jpg: empty")
+        return PICTURES[index]
+
+    return LazyPictures(range(len(PICTURES)), read)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2, 5])
+def test_unreadable_pictures_are_left_out_of_their_batches_and_reported_in_order(workers: int) -> None:
+    order = [7, 3, 0, 1, 2, 22, 5, 9, 8]
+    reported: list[tuple[int, str]] = []
+    batches = list(
+        load_batches(
+            unreadable_at({0, 3, 22, 1, 2}),
+            order,
+            shape=same,
+            batch_size=3,
+            workers=workers,
+            on_unreadable=lambda *what: reported.append(what),
+        )
+    )
+    # Of 7 3 0, 1 2 22 and 5 9 8 the second has none left, and does not come.
+    assert [indices.tolist() for _, indices in batches] == [[7], [5, 9, 8]]
+    assert [batch[:, 0, 0, 0].tolist() for batch, _ in batches] == [[7], [5, 9, 8]]
+    assert reported == [(index, f"{index}.jpg: empty") for index in (3, 0, 1, 2, 22)]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_unreadable_pictures_are_reported_in_the_consumers_thread_with_their_batch(workers: int) -> None:
+    reported: list[tuple[int, threading.Thread]] = []
+    batches = load_batches(
+        unreadable_at({1, 4}),
+        range(6),
+        shape=same,
+        batch_size=3,
+        workers=workers,
+        on_unreadable=lambda index, reason: reported.append((index, threading.current_thread())),
+    )
+    next(batches)
+    assert reported == [(1, threading.current_thread())]
+    next(batches)
+    assert reported[1:] == [(4, threading.current_thread())]
+    batches.close()
+    assert not loaders()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_other_errors_are_raised_though_unreadable_pictures_are_left_out(workers: int) -> None:
+    def fail(picture: Picture) -> Picture:
+        raise MemoryError
+
+    batches = load_batches(
+        PICTURES, range(3), shape=fail, batch_size=2, workers=workers, on_unreadable=lambda *_: None
+    )
+    with pytest.raises(MemoryError):
+        next(batches)
+    assert not loaders()
+
+
+# --- batches that the caller has cut ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2, 5])
+@pytest.mark.parametrize("ahead", [0, 2])
+def test_batches_may_be_of_any_size_and_overlap(workers: int, ahead: int) -> None:
+    wanted = [[4, 1], [], [22], [1, 1, 0, 9, 3, 2, 7], list(range(23))]
+    found = list(load_these(PICTURES, wanted, shape=same, workers=workers, ahead=ahead))
+    assert [None if batch is None else batch[1].tolist() for batch in found] == [
+        [4, 1],
+        None,
+        [22],
+        [1, 1, 0, 9, 3, 2, 7],
+        list(range(23)),
+    ]
+    for batch in found:
+        if batch is not None:
+            np.testing.assert_array_equal(batch[0][:, 0, 0, 0], batch[1])
+    assert not loaders()
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2, 5])
+def test_a_batch_of_which_no_picture_can_be_read_is_none_in_its_place(workers: int) -> None:
+    reported: list[int] = []
+    found = list(
+        load_these(
+            unreadable_at({0, 3, 22, 1, 2}),
+            [[7, 3, 0], [1, 2, 22], [5, 9, 8]],
+            shape=same,
+            workers=workers,
+            on_unreadable=lambda index, _: reported.append(index),
+        )
+    )
+    assert [None if batch is None else batch[1].tolist() for batch in found] == [[7], None, [5, 9, 8]]
+    assert reported == [3, 0, 1, 2, 22]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_cannot_be_read_is_raised_where_nobody_is_to_be_told(workers: int) -> None:
+    batches = load_these(unreadable_at({3}), [[1, 2], [3]], shape=same, workers=workers)
+    assert next(batches) is not None
+    with pytest.raises(PictureError, match=r"3\.jpg: empty"):
+        next(batches)
+    assert not loaders()
+
+
+def test_of_batches_too_no_more_are_loaded_than_was_said() -> None:
+    taken: list[int] = []
+
+    def wanted() -> Iterator[list[int]]:
+        for number in count():
+            taken.append(number)
+            yield [number % 23, (number + 1) % 23]
+
+    batches = load_these(PICTURES, wanted(), shape=same, workers=2, ahead=3)
+    next(batches)
+    assert taken == [0, 1, 2, 3]
+    batches.close()
+    assert not loaders()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"workers": -1}, "workers is -1; it must be at least 0"),
+        ({"workers": 0, "ahead": -1}, "ahead is -1; it must be at least 0"),
+    ],
+)
+def test_impossible_numbers_are_refused_at_the_call_of_these_too(
+    options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        load_these(PICTURES, [[1]], shape=same, **options)

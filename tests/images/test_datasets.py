@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from alexnet.errors import DataError
-from alexnet.images.datasets import Split, open_dataset, open_split
+from alexnet.images.datasets import Split, is_undivided, open_dataset, open_split
 from alexnet.images.decode import PICTURE_SUFFIXES
 from alexnet.images.splits import divide
 
@@ -271,6 +271,161 @@ def test_to_evaluate_a_class_the_classifier_does_not_know_is_named(make: Make) -
     folder = make("train", cats=4, emus=4)
     with pytest.raises(DataError, match="classifier does not know, emus; all must be among cats, dogs"):
         open_split(folder, ["cats", "dogs"], split="validation")
+
+
+def test_a_folder_without_oddities_has_no_warnings(make: Make) -> None:
+    make("train", cats=2, dogs=2)
+    for index in range(2):
+        for name in ("cats", "dogs"):
+            path = make() / "train" / name / f"{index}.pgm"
+            path.write_bytes(path.read_bytes() + name.encode())
+    make("val", cats=1, dogs=1)
+    folder = make("test", cats=1, dogs=1)
+    for split in ("val", "test"):
+        for name in ("cats", "dogs"):
+            write_picture(folder / split / name / "0.pgm", 9)
+            path = folder / split / name / "0.pgm"
+            path.write_bytes(path.read_bytes() + split.encode())
+    dataset = open_dataset(folder)
+    assert dataset.warnings == ()
+    assert dataset.divided is False
+    assert dataset.division is None
+
+
+def test_a_class_that_a_split_lacks_is_told_of(make: Make) -> None:
+    make("train", cats=2, dogs=2, emus=2)
+    make("val", cats=1)
+    folder = make("test", emus=1)
+    absent = [line for line in open_dataset(folder).warnings if "has no pictures" in line]
+    assert absent == [
+        f"{folder}: validation has no pictures of dogs, emus; it says nothing about them",
+        f"{folder}: test has no pictures of cats, dogs; it says nothing about them",
+    ]
+
+
+def test_a_class_of_a_single_picture_is_told_of(make: Make) -> None:
+    folder = make(cats=4, dogs=4, emus=1, foxes=2)
+    dataset = open_dataset(folder)
+    assert per_class(dataset.train, 4)[2:] == [1, 1]
+    assert dataset.warnings[0] == (f"{folder}: only one picture to train on of emus, foxes; more are needed")
+    assert dataset.warnings[1].startswith(f"{folder}: validation has no pictures of emus; ")
+
+
+def test_class_folders_without_pictures_are_named(make: Make) -> None:
+    make("train", cats=2, dogs=2)
+    folder = make("val", cats=1, dogs=1)
+    (folder / "train" / "emus").mkdir()
+    (folder / "train" / "foxes").mkdir()
+    (folder / "train" / "foxes" / "notes.txt").write_text("none")
+    (folder / "val" / "gnus").mkdir()
+    (folder / "val" / ".hidden").mkdir()
+    warnings = open_dataset(folder).warnings
+    assert warnings[0] == f"{folder / 'train'}: no pictures in emus, foxes; passed over"
+    assert warnings[1] == f"{folder / 'val'}: no pictures in gnus; passed over"
+
+
+def test_files_that_are_in_two_splits_are_named(make: Make) -> None:
+    make("train", cats=9, dogs=1)
+    folder = make("val", cats=5, dogs=1)
+    for path in folder.glob("*/dogs/0.pgm"):
+        path.write_bytes(path.read_bytes() + path.parent.parent.name.encode())
+    pairs = ", ".join(
+        f"{folder / 'train' / 'cats' / f'{index}.pgm'} = {folder / 'val' / 'cats' / f'{index}.pgm'}"
+        for index in range(3)
+    )
+    assert (
+        f"{folder}: validation has 5 files that train has too ({pairs} and 2 more), so that it is answered "
+        f"too well; keep each in one of them" in open_dataset(folder).warnings
+    )
+
+
+@pytest.mark.parametrize("where", [(), ("train",)])
+def test_one_level_too_deep_is_told_as_that(make: Make, where: tuple[str, ...]) -> None:
+    folder = make(*where, "photos", cats=2, dogs=2)
+    advice = rf"give {folder / 'photos'}" if not where else rf"move those up, into {folder / 'train'}"
+    with pytest.raises(DataError, match=r"one class folder \(photos\), which holds folders itself") as caught:
+        open_dataset(folder)
+    assert str(caught.value).startswith(f"{folder.joinpath(*where)}: ")
+    assert "(cats, dogs); there must be at least two classes; " in str(caught.value)
+    assert str(caught.value).endswith(advice)
+
+
+def test_a_validation_folder_one_level_too_deep_is_told_as_that(make: Make) -> None:
+    make("train", cats=2, dogs=2)
+    folder = make("val", "photos", cats=2, dogs=2)
+    with pytest.raises(
+        DataError,
+        match=r"not known \(photos\); .*the folder holds folders itself \(cats, dogs\): move them up",
+    ):
+        open_dataset(folder)
+
+
+def test_a_folder_that_is_divided_here_says_how(make: Make) -> None:
+    folder = make(cats=20, dogs=10)
+    dataset = open_dataset(folder, seed=2)
+    assert dataset.divided is True
+    assert dataset.division is not None
+    assert list(dataset.division["train"]) == names(dataset.train, folder)
+    assert list(dataset.division["validation"]) == names(dataset.validation, folder)
+    make("train", cats=20, dogs=10)
+    split = open_dataset(make("test", cats=1))
+    assert split.division is not None
+    assert split.division["validation"][0].startswith("train/cats/")
+
+
+def test_a_division_says_which_pictures_whatever_has_changed_since(make: Make) -> None:
+    folder, classes = make(cats=20, dogs=20), ["cats", "dogs"]
+    before = open_dataset(folder, seed=3)
+    write_picture(folder / "cats" / "00.pgm")
+    make(emus=5)  # the classifier does not know them, and need not
+    for part in ("train", "validation"):
+        now = open_split(folder, classes, split=part, division=before.division)
+        assert list(now.names) == list(getattr(before, part).names)
+        assert now.labels.tolist() == getattr(before, part).labels.tolist()
+        assert now.warnings == ()
+
+
+def test_a_division_is_found_again_where_the_folder_was_moved_to(make: Make) -> None:
+    make("train", cats=20, dogs=20)
+    folder = make("test", cats=1, dogs=1)
+    before = open_dataset(folder)
+    (folder / "moved").mkdir()
+    for name in ("train", "test"):
+        (folder / name).rename(folder / "moved" / name)
+    moved = open_split(folder / "moved", ["dogs", "cats"], split="validation", division=before.division)
+    assert names(moved, folder / "moved") == names(before.validation, folder)
+    assert moved.labels.tolist() == (1 - before.validation.labels).tolist()
+
+
+def test_pictures_of_a_division_that_have_gone_are_counted_and_all_of_them_is_an_error(make: Make) -> None:
+    folder, classes = make(cats=20, dogs=20), ["cats", "dogs"]
+    before = open_dataset(folder)
+    first, *others = [Path(name) for name in before.validation.names]
+    first.unlink()
+    split = open_split(folder, classes, split="validation", division=before.division)
+    assert list(split.names) == [str(path) for path in others]
+    assert split.warnings == (
+        f"{folder}: 1 of the 4 pictures of validation have gone (cats/{first.name}); the others are taken",
+    )
+    for path in others:
+        path.unlink()
+    with pytest.raises(DataError, match=r"none of the 4 pictures of validation is there \(cats/\d+\.pgm, "):
+        open_split(folder, classes, split="validation", division=before.division)
+
+
+def test_a_division_is_not_asked_where_the_split_has_its_own_folder(make: Make) -> None:
+    make("train", cats=3, dogs=3)
+    folder = make("val", cats=1, dogs=1)
+    division = {"train": ["train/cats/0.pgm"], "validation": ["train/cats/1.pgm"]}
+    split = open_split(folder, ["cats", "dogs"], split="validation", division=division)
+    assert names(split, folder) == ["val/cats/0.pgm", "val/dogs/0.pgm"]
+
+
+def test_whether_a_data_set_is_divided_is_known_without_opening_it(make: Make, tmp_path: Path) -> None:
+    assert is_undivided(make("plain", cats=1) / "plain")
+    assert not is_undivided(make("set", "val", cats=1) / "set")
+    assert not is_undivided("digits")
+    assert not is_undivided(tmp_path / "missing")
 
 
 def test_a_subset_keeps_pictures_labels_and_names_together(make: Make) -> None:

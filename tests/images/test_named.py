@@ -82,6 +82,10 @@ def test_pictures_labels_and_names_of_files_in_fashion_mnists_form(
 ) -> None:
     dataset = open_dataset("fashion-mnist", seed=1)
     assert len(dataset.train) == 22
+    assert (dataset.divided, dataset.warnings) == (
+        False,
+        (),
+    )  # the same seed divides it the same way for ever
     assert np.bincount(dataset.validation.labels).tolist() == [1, 1]  # a twelfth of each class
     for split in (dataset.train, dataset.validation):
         for picture, label, name in zip(split.pictures, split.labels, split.names, strict=True):

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from alexnet import DataError, Network, PictureError
 from alexnet.images import views
@@ -21,7 +22,7 @@ from alexnet.images.splits import Split
 from alexnet.images.views import View
 from alexnet.inference.engines import open_classifier
 from alexnet.learning.classifier import Classifier, softmax
-from alexnet.learning.evaluate import Report, evaluate, surest_right, surest_wrong
+from alexnet.learning.evaluate import Report, evaluate, surest_right, surest_wrong, wilson_interval
 
 Floats = npt.NDArray[np.float32]
 
@@ -67,7 +68,16 @@ def test_confusion_and_classes_are_what_plain_loops_count(report: Report) -> Non
     for row, label in zip(report.probabilities, report.labels, strict=True):
         table[label][ranking(row)[0]] += 1
     assert report.confusion.tolist() == table
-    assert report.per_class() == [(report.class_names[i], sum(table[i]), table[i][i]) for i in range(classes)]
+    for i, figures in enumerate(report.per_class()):
+        answers = sum(row[i] for row in table)
+        assert (figures.name, figures.pictures, figures.right) == (
+            report.class_names[i],
+            sum(table[i]),
+            table[i][i],
+        )
+        assert figures.answers == answers
+        assert figures.recall == (table[i][i] / sum(table[i]) if sum(table[i]) else None)
+        assert figures.precision == (table[i][i] / answers if answers else None)
     assert report.predictions.tolist() == [ranking(row)[0] for row in report.probabilities]
     assert report.top(1) == pytest.approx(sum(table[i][i] for i in range(classes)) / report.pictures)
 
@@ -96,10 +106,48 @@ def test_the_dictionary_holds_the_figures_as_json_has_them() -> None:
     assert told["pictures"] == 2
     assert (told["top1"], told["top5"], told["views"], told["seconds"]) == (0.5, 1.0, 1, 2.0)
     assert told["confusion"] == [[1, 0], [1, 0]]
+    # Both are taken for a: it is recognised and every second answer is right; b is never answered.
     assert told["per_class"] == [
-        {"class": "a", "pictures": 1, "right": 1},
-        {"class": "b", "pictures": 1, "right": 0},
+        {"class": "a", "pictures": 1, "right": 1, "answers": 2, "recall": 1.0, "precision": 0.5},
+        {"class": "b", "pictures": 1, "right": 0, "answers": 0, "recall": 0.0, "precision": None},
     ]
+    # One of two, by scipy's binomtest.
+    assert told["top1_interval"] == pytest.approx([0.0945312, 0.9054688], abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("right", "pictures", "low", "high"),
+    # Newcombe 1998, Statistics in Medicine 17, table I, method 3 (score, no continuity correction).
+    [
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0000, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_the_interval_is_that_of_the_published_examples(
+    right: int, pictures: int, low: float, high: float
+) -> None:
+    assert wilson_interval(right, pictures) == pytest.approx((low, high), abs=5e-5)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 100_000), st.floats(0, 1), st.sampled_from((0.8, 0.95, 0.99)))
+def test_the_interval_is_scipy_s(pictures: int, share: float, confidence: float) -> None:
+    right = round(share * pictures)
+    expected = binomtest(right, pictures).proportion_ci(confidence, method="wilson")
+    found = wilson_interval(right, pictures, confidence=confidence)
+    assert found == pytest.approx((expected.low, expected.high), abs=1e-9)
+    assert 0 <= found[0] < found[1] <= 1
+
+
+def test_of_no_pictures_nothing_is_known() -> None:
+    assert wilson_interval(0, 0) == (0.0, 1.0)
+
+
+def test_the_interval_of_a_report_is_that_of_its_top_1() -> None:
+    report = make_report([[0.9, 0.1]] * 20, [1] * 20)
+    assert report.interval() == pytest.approx((0.0, 0.1611), abs=5e-5)  # none of 20, as above
 
 
 def test_the_surest_wrong_answers_come_first() -> None:
@@ -217,6 +265,59 @@ def test_a_picture_that_is_none_is_named(
     classifier = open_classifier(weights_file)
     with pytest.raises(PictureError, match=r"red/01\.png: not a picture"):
         evaluate(classifier, open_split(folder, classifier.class_names))
+
+
+@pytest.fixture
+def partly_broken(paint: Callable[..., Path], tmp_path: Path) -> Path:
+    """Six pictures, blue 0, 1, green 0, 1, red 0, 1, of which the third and the last are none."""
+    folder = paint(tmp_path / "data", count=2)
+    (folder / "green" / "00.png").write_bytes(b"nothing")
+    (folder / "red" / "01.png").write_bytes(b"")
+    return folder
+
+
+@pytest.mark.parametrize(("views_each", "batch_size", "workers"), [(1, 128, 2), (1, 1, 0), (10, 20, 1)])
+def test_pictures_that_cannot_be_read_are_told_of_and_not_counted(
+    partly_broken: Path, weights_file: Path, views_each: int, batch_size: int, workers: int
+) -> None:
+    classifier = open_classifier(weights_file, precision="fp32")
+    split = open_split(partly_broken, classifier.class_names)
+    told: list[tuple[int, str]] = []
+    done: list[int] = []
+    report = evaluate(
+        classifier,
+        split,
+        views_each=views_each,
+        batch_size=batch_size,
+        workers=workers,
+        on_progress=done.append,
+        on_unreadable=lambda index, reason: told.append((index, reason)),
+    )
+    assert [index for index, _ in told] == [2, 5]
+    assert "green/00.png: not a picture" in told[0][1]
+    assert report.indices is not None
+    assert report.indices.tolist() == [0, 1, 3, 4]
+    assert report.labels.tolist() == [0, 0, 1, 2]
+    assert [report.place(picture) for picture in range(4)] == [0, 1, 3, 4]
+    assert report.pictures == sum(each.pictures for each in report.per_class()) == 4
+    assert done == sorted(done)
+    assert done[-1] in (5, 6)
+    # The answers belong to those pictures: as if the others had never been there.
+    expected = evaluate(classifier, split.subset([0, 1, 3, 4]), views_each=views_each)
+    np.testing.assert_allclose(report.probabilities, expected.probabilities, atol=1e-5)
+
+
+def test_where_no_picture_can_be_read_there_is_no_report(partly_broken: Path, weights_file: Path) -> None:
+    classifier = open_classifier(weights_file)
+    split = open_split(partly_broken, classifier.class_names).subset([2, 5])
+    told: list[int] = []
+    with pytest.raises(DataError, match=r"none of 2 pictures can be read, such as .*green/00\.png"):
+        evaluate(classifier, split, on_unreadable=lambda index, _: told.append(index))
+    assert told == [0, 1]
+
+
+def test_a_report_without_indices_is_of_the_whole_split() -> None:
+    assert make_report([[0.6, 0.4]] * 3, [0, 0, 1]).place(2) == 2
 
 
 def test_a_network_in_torch_gives_the_same_however_it_is_batched(weights_file: Path, coloured: Path) -> None:

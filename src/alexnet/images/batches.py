@@ -10,16 +10,21 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 
-from alexnet.errors import DataError
+from alexnet.errors import DataError, PictureError
 from alexnet.images.decode import Picture
 
 Batch = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
 """Pictures (N, height, width, 3), contiguous, and their N indices."""
+
+
+Loaded = list[Picture | str]
+"""Pictures in the shape of a batch's, and why there is none in the place of those that cannot be read."""
 
 
 def load_batches(
@@ -30,13 +35,16 @@ def load_batches(
     batch_size: int,
     workers: int,
     ahead: int = 2,
+    on_unreadable: Callable[[int, str], None] | None = None,
 ) -> Generator[Batch, None, None]:
     """Yield `shape(pictures[i])` for i of `indices`, in that order, `batch_size` at a time.
 
     The last batch may be smaller. `workers` threads work up to `ahead` batches ahead of the consumer; with 0
     workers all is done in the calling thread. An error of a picture is raised where its batch would have
-    come. Closing the generator early ends the threads. Raises `DataError`, at the call, for a batch size
-    below 1, and for workers or ahead below 0.
+    come; but `on_unreadable`, where given, is told the index and the message of each `PictureError`, in the
+    consumer's thread, and the batch comes without that picture, or not at all if it has no other. Closing
+    the generator early ends the threads. Raises `DataError`, at the call, for a batch size below 1, and for
+    workers or ahead below 0.
 
     >>> greys = [np.full((1, 1, 3), value, np.uint8) for value in (10, 20, 30)]
     >>> for batch, chosen in load_batches(greys, [2, 0, 1], shape=np.fliplr, batch_size=2, workers=0):
@@ -44,47 +52,97 @@ def load_batches(
     (2, 1, 1, 3) [30 10] [2 0]
     (1, 1, 1, 3) [20] [1]
     """
-    for name, value, least in (("batch_size", batch_size, 1), ("workers", workers, 0), ("ahead", ahead, 0)):
-        if value < least:
-            raise DataError(f"batches: {name} is {value}; it must be at least {least}")
-    batches = _cut(indices, batch_size)
+    if batch_size < 1:
+        raise DataError(f"batches: batch_size is {batch_size}; it must be at least 1")
+    loaded = load_these(
+        pictures,
+        _cut(indices, batch_size),
+        shape=shape,
+        workers=workers,
+        ahead=ahead,
+        on_unreadable=on_unreadable,
+    )
+    return _there(loaded)
+
+
+def load_these(
+    pictures: Sequence[Picture],
+    batches: Iterable[Sequence[int]],
+    *,
+    shape: Callable[[Picture], Picture],
+    workers: int,
+    ahead: int = 2,
+    on_unreadable: Callable[[int, str], None] | None = None,
+) -> Generator[Batch | None, None, None]:
+    """Yield each of `batches` of indices as `load_batches` would, but None for one without a picture."""
+    for name, value in (("workers", workers), ("ahead", ahead)):
+        if value < 0:
+            raise DataError(f"batches: {name} is {value}; it must be at least 0")
+
+    def load(index: int) -> Picture | str:
+        try:
+            return shape(pictures[index])
+        except PictureError as error:
+            if on_unreadable is None:
+                raise
+            return str(error)
+
     if workers == 0:
-        return (
-            (_stack([shape(pictures[i]) for i in chosen]), np.array(chosen, np.int64)) for chosen in batches
-        )
-    return _load_by_threads(pictures, batches, shape, workers, ahead)
+        loaded = ((chosen, [load(index) for index in chosen]) for chosen in batches)
+    else:
+        loaded = _load_by_threads(iter(batches), load, workers, ahead)
+    return _gathered(loaded, on_unreadable)
+
+
+def _there(batches: Generator[Batch | None, None, None]) -> Generator[Batch, None, None]:
+    with closing(batches):
+        for batch in batches:
+            if batch is not None:
+                yield batch
+
+
+def _gathered(
+    loaded: Generator[tuple[Sequence[int], Loaded], None, None],
+    on_unreadable: Callable[[int, str], None] | None,
+) -> Generator[Batch | None, None, None]:
+    with closing(loaded):
+        for chosen, results in loaded:
+            there: list[int] = []
+            pictures: list[Picture] = []
+            for index, result in zip(chosen, results, strict=True):
+                if not isinstance(result, str):
+                    there.append(index)
+                    pictures.append(result)
+                elif on_unreadable is not None:
+                    on_unreadable(int(index), result)
+            yield (_stack(pictures), np.array(there, np.int64)) if pictures else None
 
 
 def _load_by_threads(
-    pictures: Sequence[Picture],
-    batches: Iterator[list[int]],
-    shape: Callable[[Picture], Picture],
-    workers: int,
-    ahead: int,
-) -> Generator[Batch, None, None]:
+    batches: Iterator[Sequence[int]], load: Callable[[int], Picture | str], workers: int, ahead: int
+) -> Generator[tuple[Sequence[int], Loaded], None, None]:
     stop = threading.Event()
 
-    def load(chosen: list[int]) -> list[Picture]:
-        loaded = []
-        for index in chosen:
+    def load_part(part: list[int]) -> Loaded:
+        loaded: Loaded = []
+        for index in part:
             if stop.is_set():
                 break
-            loaded.append(shape(pictures[index]))
+            loaded.append(load(index))
         return loaded
 
     pool = ThreadPoolExecutor(workers, thread_name_prefix="alexnet-pictures")
-    waiting: deque[tuple[list[int], list[Future[list[Picture]]]]] = deque()
+    waiting: deque[tuple[Sequence[int], list[Future[Loaded]]]] = deque()
     try:
         while True:
             # One part of a batch a worker: a task for each picture would cost more than a small picture does.
             for chosen in islice(batches, ahead + 1 - len(waiting)):
-                part = -(-len(chosen) // workers)
-                waiting.append((chosen, [pool.submit(load, piece) for piece in _cut(chosen, part)]))
+                size = max(-(-len(chosen) // workers), 1)
+                waiting.append((chosen, [pool.submit(load_part, part) for part in _cut(chosen, size)]))
             if not waiting:
                 return
             chosen, parts = waiting.popleft()
-            batch = _stack([picture for part in parts for picture in part.result()])
-            yield batch, np.array(chosen, np.int64)
+            yield chosen, [picture for part in parts for picture in part.result()]
     finally:
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)

@@ -3,64 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from alexnet.errors import DataError
-from alexnet.images.decode import PICTURE_SUFFIXES, decode
-from alexnet.images.splits import Dataset, LazyPictures, Split, divide
-
-ClassFiles = Mapping[str, Sequence[Path]]
-"""The picture files of each class, by class name."""
-
-SPLIT_NAMES = {
-    "train": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-}
-"""What the folder of a split may be called, in any case, and which split it then is."""
+from alexnet.images.decode import PICTURE_SUFFIXES
+from alexnet.images.sources import SPLIT_NAMES, ClassFiles, Source, listed
 
 
-def read_folder(folder: Path, *, seed: int, validation_share: float) -> Dataset:
-    """Read train/ with val/ or test/ or both, or else a folder of class folders that is divided here."""
+def open_folder(folder: Path) -> Source:
+    """Find out how a folder is divided; its pictures are looked for when a split is read."""
     splits = split_folders(folder)
-    if splits and "train" not in splits:
-        raise DataError(
-            f"{folder}: has {listed(path.name for path in splits.values())} but no train; it must have that "
-            f"too, with a folder for each class; add it"
-        )
-    files = class_files(splits.get("train", folder))
-    class_names = tuple(files)
-    if len(class_names) < 2:
-        raise DataError(
-            f"{splits.get('train', folder)}: one class folder ({class_names[0]}); there must be at least two "
-            f"classes; put each class's pictures in a folder of its own"
-        )
-    train = labelled(files, class_names)
-    if "validation" in splits:
-        validation = labelled(class_files(splits["validation"]), class_names)
-    else:
-        stay, apart = divide(train.labels, validation_share, seed=seed)
-        if not len(apart):
-            raise DataError(
-                f"{folder}: one picture in each class; one must have a second, for validation; add pictures"
-            )
-        train, validation = train.subset(stay), train.subset(apart)
-    test = labelled(class_files(splits["test"]), class_names) if "test" in splits else None
-    return Dataset(
-        name=folder.resolve().name,
-        source=str(folder),
-        class_names=class_names,
-        train=train,
-        validation=validation,
-        test=test,
-        mirror=True,
-        tight=False,
-    )
+
+    def read(split: str | None) -> ClassFiles:
+        return class_files(folder if split is None else splits[split])
+
+    return Source(path=folder, root=folder, splits=splits, read=read)
 
 
 def split_folders(folder: Path) -> dict[str, Path]:
@@ -87,14 +44,13 @@ def split_folders(folder: Path) -> dict[str, Path]:
 
 
 def class_files(folder: Path) -> dict[str, list[Path]]:
-    """Return the picture files below each class folder, classes and files sorted; empty classes left out.
+    """Return the picture files below each class folder, classes and files sorted; none of an empty one.
 
-    Raises `DataError` where there are none, and says so if the pictures lie in the folder itself.
+    Raises `DataError` where there are none at all, and says so if the pictures lie in the folder itself.
     """
     files = {child.name: pictures_below(child) for child in _subfolders(folder)}
-    found = {name: paths for name, paths in files.items() if paths}
-    if found:
-        return found
+    if any(files.values()):
+        return files
     if any(_is_picture(child.name) for child in _visible(folder)):
         raise DataError(
             f"{folder}: pictures directly in it; each must be in a folder that is named after its class; "
@@ -103,27 +59,6 @@ def class_files(folder: Path) -> dict[str, list[Path]]:
     raise DataError(
         f"{folder}: no pictures; it must have a folder for each class, with files ending in "
         f"{listed(PICTURE_SUFFIXES)}"
-    )
-
-
-def labelled(files: ClassFiles, class_names: Sequence[str]) -> Split:
-    """Return the files as a split whose labels are indices into `class_names`.
-
-    Raises `DataError` for a class that is not among them.
-    """
-    index = {name: label for label, name in enumerate(class_names)}
-    unknown = [name for name in files if name not in index]
-    if unknown:
-        raise DataError(
-            f"{files[unknown[0]][0]}: of a class that is not known ({listed(unknown)}); it must be one of "
-            f"{listed(class_names)}; rename the folder or leave it out"
-        )
-    paths = [path for name in files for path in files[name]]
-    labels = [index[name] for name in files for _ in files[name]]
-    return Split(
-        pictures=LazyPictures(paths, decode),
-        labels=np.array(labels, np.int64),
-        names=[str(path) for path in paths],
     )
 
 
@@ -166,13 +101,3 @@ def _subfolders(folder: Path) -> list[Path]:
 
 def _unreadable(error: OSError) -> DataError:
     return DataError(f"{error.filename}: cannot be read ({error.strerror}); it must be a readable folder")
-
-
-def listed(names: Iterable[str], *, most: int = 12) -> str:
-    """Join names for a message, which stays one readable line for a thousand classes.
-
-    >>> listed(["dog", "cat", "emu"], most=2)
-    'cat, dog and 1 more'
-    """
-    ordered = sorted(names)
-    return ", ".join(ordered[:most]) + (f" and {len(ordered) - most} more" if len(ordered) > most else "")

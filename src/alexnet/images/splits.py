@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar, overload
 
@@ -43,6 +43,7 @@ class Split:
     pictures: Sequence[Picture]  # each (height, width, 3), sizes may differ; files are decoded when asked for
     labels: Labels  # (N,), indices into the class names
     names: Sequence[str]  # the file's path as given, or such as "fashion-mnist/test/00012"
+    warnings: tuple[str, ...] = ()  # a line each: what is odd and may be meant
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -73,6 +74,15 @@ class Dataset:
     test: Split | None  # None where none was set apart
     mirror: bool  # whether a mirrored picture keeps its class: not so for digits
     tight: bool  # whether pictures are framed already, so that the view cuts no margin
+    # Where `validation` was divided off `train` here: the names of the pictures in each, below the folder of
+    # the data set, for `open_split` to find the same ones again after pictures were added or have gone.
+    division: Mapping[str, Sequence[str]] | None = None
+    warnings: tuple[str, ...] = ()  # a line each: what is odd and may be meant
+
+    @property
+    def divided(self) -> bool:
+        """Whether the folder or CSV had no validation split, so that a part of train became it."""
+        return self.division is not None
 
 
 def divide(labels: Labels, share: float, *, seed: int) -> tuple[Labels, Labels]:

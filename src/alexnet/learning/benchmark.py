@@ -15,9 +15,10 @@ from alexnet.architecture.network import Network
 from alexnet.errors import TrainingError
 from alexnet.learning.allocator import keep_freed_memory
 from alexnet.learning.devices import choose_device, choose_precision
+from alexnet.learning.fused import FusedForward
 from alexnet.learning.model import AlexNet, set_layout
 from alexnet.learning.recipe import DEFAULT
-from alexnet.learning.step import make_optimizer, training_step
+from alexnet.learning.step import Loss, TrainingBatch, make_optimizer, training_step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +55,11 @@ def benchmark_training(
     batch = torch.randint(0, 256, (batch_size, *network.input), dtype=torch.uint8, device=on)
     labels = torch.randint(0, network.classes, (batch_size,), device=on)
     chosen = choose_precision(precision, on)
+    mean = [128.0] * network.input[2]  # whole grey levels, as in a run
     ways = {
-        "plain loop, float32": _plain_loop(AlexNet(network).to(on), batch, labels),
+        "plain loop, float32": _plain_step(AlexNet(network).to(on), batch, labels),
         f"alexnet train, {str(chosen).removeprefix('torch.')}": _train_loop(
-            AlexNet(network).to(on), batch, labels, chosen
+            AlexNet(network, mean=mean).to(on), batch, labels, chosen
         ),
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
@@ -83,10 +85,15 @@ def benchmark_training(
     )
 
 
-def _plain_loop(model: AlexNet, batch: torch.Tensor, labels: torch.Tensor) -> Callable[[], None]:
-    """What a tutorial writes: float32, contiguous NCHW, torch.optim.SGD as it comes."""
-    layers = set_layout(nn.Sequential(*list(model.children())[1:]), torch.contiguous_format)
+def _plain_step(model: AlexNet, batch: torch.Tensor, labels: torch.Tensor) -> Callable[[], None]:
     pictures = model.get_submodule("normalize")(batch).contiguous()
+    step = plain_loop(model)
+    return lambda: step(pictures, labels)
+
+
+def plain_loop(model: AlexNet) -> Callable[[torch.Tensor, torch.Tensor], None]:
+    """What a tutorial writes: float32, contiguous NCHW, torch.optim.SGD as it comes; a step at a time."""
+    layers = set_layout(nn.Sequential(*list(model.children())[1:]), torch.contiguous_format)
     optimizer = torch.optim.SGD(
         layers.parameters(),
         lr=DEFAULT.learning_rate,
@@ -94,7 +101,7 @@ def _plain_loop(model: AlexNet, batch: torch.Tensor, labels: torch.Tensor) -> Ca
         weight_decay=DEFAULT.weight_decay,
     )
 
-    def step() -> None:
+    def step(pictures: torch.Tensor, labels: torch.Tensor) -> None:
         optimizer.zero_grad()
         loss = cross_entropy(layers(pictures), labels)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -108,10 +115,12 @@ def _train_loop(
     model: AlexNet, batch: torch.Tensor, labels: torch.Tensor, precision: torch.dtype
 ) -> Callable[[], None]:
     optimizer = make_optimizer(model, DEFAULT)
+    forward = FusedForward(model, precision=precision, dropout_rate=DEFAULT.dropout)
+    loss = Loss(label_smoothing=DEFAULT.label_smoothing)
+    places = torch.arange(len(labels), device=labels.device)
+    pictures = TrainingBatch(step=0, pictures=batch, labels=labels, total=len(labels), places=places)
 
     def step() -> None:
-        training_step(model, optimizer, batch, labels, precision=precision, clip_norm=DEFAULT.clip_norm)[
-            0
-        ].item()
+        training_step(forward, optimizer, pictures, loss=loss, clip_norm=DEFAULT.clip_norm)[0].item()
 
     return step

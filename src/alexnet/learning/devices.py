@@ -10,15 +10,19 @@ import torch
 from alexnet.errors import TrainingError
 
 _KINDS = ("cpu", "cuda", "mps")  # that training and answers were made for
+_CPU = torch.device("cpu")
 PRECISIONS = ("auto", "bf16", "fp32")
 
 
-def choose_device(name: str = "auto") -> torch.device:
+def choose_device(name: str = "auto", *, local_rank: int | None = None) -> torch.device:
     """The device of that name, or with "auto" the fastest kind there is: CUDA, Apple's MPS, the processor.
 
+    Processes that train together take the GPU of their `local_rank`, or the processor where there are fewer.
     Raises TrainingError for a name that torch does not know and for a device that is not there.
     """
     if name == "auto":
+        if local_rank is not None:
+            return torch.device("cuda", local_rank) if torch.cuda.device_count() > local_rank else _CPU
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from time import perf_counter
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -67,15 +68,38 @@ class Tally:
     started: float = field(default_factory=perf_counter)
 
     def add(self, loss: Tensor, right: Tensor, pictures: int) -> None:
-        """Count a step: its mean loss and how many were right, as tensors that are not read yet."""
-        self.loss += loss * pictures
+        """Count a step: its loss, summed, and how many were right, as tensors that are not read yet."""
+        self.loss += loss
         self.right += right
         self.pictures += pictures
 
     @classmethod
     def on(cls, device: torch.device) -> Tally:
         """An empty one whose sums are on `device`."""
-        return cls(loss=torch.zeros((), device=device), right=torch.zeros((), device=device))
+        return cls(loss=_zero(device), right=_zero(device))
+
+    def to(self, device: torch.device) -> Tally:
+        """The same, with its sums on `device`."""
+        return replace(self, loss=self.loss.to(device), right=self.right.to(device))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it, to the last bit; waits for the device."""
+        return {
+            "loss": self.loss.item(),
+            "right": self.right.item(),
+            "pictures": self.pictures,
+            "seconds": perf_counter() - self.started,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Tally:
+        """What `to_dict` gave."""
+        return cls(
+            loss=torch.tensor(values["loss"], dtype=torch.float64),
+            right=torch.tensor(values["right"], dtype=torch.float64),
+            pictures=values["pictures"],
+            started=perf_counter() - values["seconds"],
+        )
 
     def mean_loss(self) -> float:
         """In nats; waits for the device."""
@@ -88,3 +112,8 @@ class Tally:
     def rate(self) -> float:
         """Pictures a second since it was made."""
         return self.pictures / max(perf_counter() - self.started, 1e-9)
+
+
+def _zero(device: torch.device) -> Tensor:
+    # Apple's GPUs have no float64.
+    return torch.zeros((), device=device, dtype=torch.float32 if device.type == "mps" else torch.float64)

@@ -1,48 +1,42 @@
-"""A run as one HTML page that needs nothing else: the network's table, curves, examples right and wrong."""
+"""A run as one HTML page that needs nothing else: what it came to, where it errs, how to use its weights."""
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from alexnet.architecture import tables
 from alexnet.architecture.summary import summarize
-from alexnet.errors import MissingExtraError
-from alexnet.images.decode import Picture
 from alexnet.images.splits import Split
-from alexnet.images.views import View, center
-from alexnet.learning.evaluate import Report, surest_right, surest_wrong
-from alexnet.learning.runs import REPORT
+from alexnet.learning import report_figures, runs
+from alexnet.learning.evaluate import ClassFigures, Report, surest_right, surest_wrong
 from alexnet.learning.train import History
 from alexnet.writing import write_whole
 
-_EXAMPLES = 12  # shown of each kind
-_CLASSES = 30  # up to so many, the whole confusion matrix is shown
-_SIDE = 112  # pixels of an example on the page
+_WRONG, _RIGHT = 24, 12  # pictures shown of each kind
+_ROWS = 12  # of a table shown at once; longer ones are unfolded
+_SKIPPED = 50  # files named
 
 _STYLE = """
-:root { color-scheme: light dark; --ink: #1b1b1f; --paper: #fff; --line: #d5d5dd; }
+:root { color-scheme: light dark; --ink: #1b1b1f; --quiet: #5f5f6a; --paper: #fff; --line: #d5d5dd;
+  --block: #f3f3f6; }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #e8e8ee; --paper: #17171b; --line: #3a3a44; } }
+  :root { --ink: #e8e8ee; --quiet: #a0a0ac; --paper: #17171b; --line: #3a3a44; --block: #222228; } }
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
   max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
-h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; }
+h1, h2 { line-height: 1.2; overflow-wrap: anywhere; } h2 { margin-top: 2.5rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .85rem; }
 th, td { padding: .25rem .6rem; text-align: right; white-space: nowrap;
   border-bottom: 1px solid var(--line); }
 th:first-child, td:first-child { text-align: left; }
-dl { display: grid; grid-template-columns: max-content auto; gap: .2rem 1rem; } dd { margin: 0; }
-.examples { display: flex; flex-wrap: wrap; gap: 1rem; padding: 0; list-style: none; }
-.examples li { width: 7rem; font-size: .8rem; overflow-wrap: anywhere; } .examples img { display: block; }
-.curves { background: #fff; border-radius: .5rem; max-width: 100%; }
-.curves svg { max-width: 100%; height: auto; }
+.words :is(th, td) { text-align: left; }
+dl { display: grid; grid-template-columns: max-content auto; gap: .2rem 1rem; } dt { color: var(--quiet); }
+dd { margin: 0; overflow-wrap: anywhere; }
+pre { background: var(--block); padding: .7rem 1rem; border-radius: .4rem; overflow-x: auto; }
+summary { cursor: pointer; margin: .7rem 0; }
 """
 
 
@@ -53,121 +47,141 @@ def write_report(
     *,
     title: str,
     facts: Sequence[tuple[str, str]] = (),
+    recipe: Mapping[str, object] | None = None,
+    skipped: Sequence[tuple[str, str]] = (),
+    warnings: Sequence[str] = (),
 ) -> Path:
     """Write report.html of a run, as judged by `report` on `split`, into its folder: its path.
 
-    `facts` are lines at its head: what, and its value. Raises MissingExtraError without matplotlib.
+    `facts` are lines at its head: what, and its value. `recipe` is how it was trained, by name. `skipped`
+    are the pictures that could not be read: name, and reason. `warnings` are about the data set. Raises
+    MissingExtraError without matplotlib, OutputError where it cannot be written, and what reading the
+    pictures that are shown raises.
     """
-    page = history.output / REPORT
-    write_whole(page, _page(history, report, split, title=title, facts=facts))
-    return page
-
-
-def _page(
-    history: History, report: Report, split: Split, *, title: str, facts: Sequence[tuple[str, str]]
-) -> str:
-    headline = [("top-1 accuracy", f"{report.top(1):.2%} of {report.pictures:,} pictures")]
-    if len(report.class_names) > 5:
-        headline.append(("top-5 accuracy", f"{report.top(5):.2%}"))
-    headline += [
-        ("pictures trained on", f"{history.pictures:,}, repeats counted, in {history.seconds:.0f} s"),
-        *facts,
-    ]
+    sections = {
+        "Training": report_figures.curves(history),
+        "Answered wrongly, the surest first": report_figures.examples(
+            report, split, history.view, surest_wrong(report, most=_WRONG)
+        ),
+        "Answered rightly, the surest of each class": report_figures.examples(
+            report, split, history.view, surest_right(report, most=_RIGHT)
+        ),
+        "What was taken for what": report_figures.confusion(report),
+        "By class": _classes(report),
+        "Use these weights": _usage(history.output / runs.BEST),
+        "The recipe": _recipe(recipe or {}),
+        "What was skipped": _skipped(skipped),
+        "What is odd about the data": _list(warnings),
+        "The network": summarize(history.network).html(),
+    }
+    facts = [*_headline(history, report), *facts]
+    if skipped:
+        facts.append(("left out", f"{_pictures(len(skipped))} that cannot be read, listed below"))
     parts = [
         f"<h1>{escape(title)}</h1>",
         "<dl>"
-        + "".join(f"<dt>{escape(what)}</dt><dd>{escape(value)}</dd>" for what, value in headline)
+        + "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts)
         + "</dl>",
-        "<h2>Training</h2>",
-        f'<div class="curves">{_curves(history)}</div>',
-        "<h2>Answered rightly, the surest of each class</h2>",
-        _examples(report, split, history.view, surest_right(report, most=_EXAMPLES)),
-        "<h2>Answered wrongly, the surest first</h2>",
-        _examples(report, split, history.view, surest_wrong(report, most=_EXAMPLES)),
-        "<h2>By class</h2>",
-        tables.html_table(("class", "pictures", "right", "share"), _class_rows(report)),
-        *_confusion(report),
-        "<h2>The network</h2>",
-        summarize(history.network).html(),
+        *(f"<h2>{head}</h2>\n{content}" for head, content in sections.items() if content),
     ]
     body = "\n".join(parts)
-    return (
+    page = history.output / runs.REPORT
+    write_whole(
+        page,
         '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n{body}\n</html>\n"
+        f"<title>{escape(title)}</title>\n<style>{_STYLE}{report_figures.STYLE}</style>\n{body}\n</html>\n",
+    )
+    return page
+
+
+def _headline(history: History, report: Report) -> list[tuple[str, str]]:
+    low, high = report.interval()
+    top1 = f"{report.top(1):.2%} of {_pictures(report.pictures)}"
+    lines = [("top-1 accuracy", f"{top1} ({low:.1%} to {high:.1%} with 95 % confidence)")]
+    if len(report.class_names) > 5:
+        lines.append(("top-5 accuracy", f"{report.top(5):.2%}"))
+    trained = f"{history.pictures:,}, repeats counted, in {history.seconds:,.0f} s"
+    return [*lines, ("pictures trained on", trained)]
+
+
+def _pictures(count: int) -> str:
+    return f"{count:,} picture{'' if count == 1 else 's'}"
+
+
+def _classes(report: Report) -> str:
+    """The classes, worst first: a few at once, all on demand."""
+    # A class without pictures has no share: last. Of equals that with more pictures is told first.
+    worst = sorted(report.per_class(), key=lambda each: (not each.pictures, each.recall or 0, -each.pictures))
+    first = _class_table(worst[:_ROWS])
+    if len(worst) <= _ROWS:
+        return first
+    return (
+        f"<p>The {_ROWS} that were recognised least:</p>{first}\n"
+        f"<details><summary>All {len(worst):,} classes, worst first</summary>{_class_table(worst)}</details>"
     )
 
 
-def _class_rows(report: Report) -> list[tuple[str, ...]]:
-    return [
-        (name, f"{count:,}", f"{right:,}", f"{right / count:.1%}" if count else "-")
-        for name, count, right in report.per_class()
-    ]
-
-
-def _confusion(report: Report) -> list[str]:
-    if len(report.class_names) > _CLASSES:
-        return []
-    confusion = report.confusion.tolist()
+def _class_table(classes: Iterable[ClassFigures]) -> str:
     rows = [
-        (name, *(str(count) for count in counts))
-        for name, counts in zip(report.class_names, confusion, strict=True)
+        (each.name, f"{each.pictures:,}", f"{each.right:,}", _share(each.recall), _share(each.precision))
+        for each in classes
     ]
-    return ["<h2>What was taken for what</h2>", tables.html_table(("true class", *report.class_names), rows)]
+    return tables.html_table(("class", "pictures", "right", "recall", "precision"), rows)
 
 
-def _examples(report: Report, split: Split, view: View, chosen: Sequence[int]) -> str:
-    if not chosen:
-        return "<p>None.</p>"
-    items = []
-    for index in chosen:
-        answer, label = int(report.predictions[index]), int(report.labels[index])
-        sure = report.probabilities[index, answer]
-        text = f"{report.class_names[answer]} {sure:.0%}"
-        if answer != label:
-            text += f", is {report.class_names[label]}"
-        source = _png(center(split.pictures[index], view))
-        name = escape(split.names[index], quote=True)
-        items.append(
-            f'<li><img src="{source}" width="{_SIDE}" alt="{name}" title="{name}">{escape(text)}</li>'
-        )
-    return '<ul class="examples">' + "\n".join(items) + "</ul>"
+def _share(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"
 
 
-def _png(picture: Picture) -> str:
-    image = Image.fromarray(np.ascontiguousarray(picture))
-    image.thumbnail((_SIDE, _SIDE))
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+def _skipped(skipped: Sequence[tuple[str, str]]) -> str:
+    if not skipped:
+        return ""
+    head = f"{_pictures(len(skipped))} could not be read"
+    told = _words(("picture", "reason"), skipped[:_SKIPPED])
+    if len(skipped) > _SKIPPED:
+        told += f"<p>and {len(skipped) - _SKIPPED:,} more</p>"
+    if len(skipped) <= _ROWS:
+        return f"<p>{head}:</p>{told}"
+    return f"<details><summary>{head}</summary>{told}</details>"
 
 
-def _curves(history: History) -> str:
-    """Loss and accuracy over the pictures trained on, as SVG whose text is text."""
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        raise MissingExtraError("matplotlib", "train") from None
-    figure = Figure(figsize=(10, 3.6), layout="constrained")
-    loss, accuracy = figure.subplots(1, 2)
-    steps = history.steps
-    pictures = [step.pictures for step in steps]
-    style = "-" if len(steps) > 2 else ".-"  # a line of one point cannot be seen
-    loss.plot(pictures, [step.train_loss for step in steps], style, label="training")
-    accuracy.plot(pictures, [step.train_accuracy for step in steps], style, label="training")
-    judged = [epoch for epoch in history.epochs if epoch.validation_accuracy is not None]
-    where = [epoch.pictures for epoch in judged]
-    loss.plot(where, [epoch.validation_loss for epoch in judged], "o-", label="validation")
-    accuracy.plot(where, [epoch.validation_accuracy for epoch in judged], "o-", label="validation")
-    for axes, what in ((loss, "loss (nats)"), (accuracy, "accuracy")):
-        axes.set_xlabel("pictures trained on")
-        axes.set_ylabel(what)
-        axes.grid(alpha=0.3)
-        axes.legend()
-    accuracy.set_ylim(0, 1)
-    loss.set_ylim(bottom=0)
-    buffer = io.StringIO()
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "alexnet"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue()[buffer.getvalue().index("<svg") :]
+def _list(lines: Sequence[str]) -> str:
+    return "<ul>" + "\n".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>" if lines else ""
+
+
+def _usage(weights: Path) -> str:
+    path = shlex.quote(str(weights))
+    commands = f"alexnet predict {path} PHOTO...\nalexnet evaluate {path} DATA"
+    code = (
+        "from alexnet.inference.engines import open_classifier\n"
+        "from alexnet.inference.predict import predict\n"
+        f"for each in predict(open_classifier({str(weights)!r}), ['photo.jpg']):\n"
+        "    print(each.path, each.labels[0].name, each.labels[0].probability)"
+    )
+    return (
+        "<p>From the folder in which the training was started, on the command line:</p>\n"
+        f"<pre>{escape(commands)}</pre>\n<p>In Python:</p>\n<pre>{escape(code)}</pre>"
+    )
+
+
+def _recipe(recipe: Mapping[str, object]) -> str:
+    rows = [(name.replace("_", " "), _value(value)) for name, value in recipe.items()]
+    return _words(None, rows) if rows else ""
+
+
+def _value(value: object) -> str:
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:g}"
+        case None:
+            return "-"
+        case _:
+            return str(value)
+
+
+def _words(head: tuple[str, ...] | None, rows: Sequence[tuple[str, ...]]) -> str:
+    """A table whose columns are words, not figures."""
+    return f'<div class="words">{tables.html_table(head, rows)}</div>'

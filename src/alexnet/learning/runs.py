@@ -6,8 +6,10 @@ import csv
 import io
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from hashlib import sha256
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +17,26 @@ import numpy as np
 import torch
 
 import alexnet
-from alexnet.errors import OutputError
+from alexnet.architecture.network import Network, to_mapping
+from alexnet.errors import OutputError, TrainingError
 from alexnet.images.splits import Dataset
+from alexnet.learning.recipe import Recipe
 from alexnet.writing import write_whole
 
+RUNS = "runs"  # where the folders of runs are made that were given no place
 BEST = "best.safetensors"
+BEST_BEFORE = "best-before.safetensors"  # the best of whole epochs, where a part of one was better
 LAST = "last.safetensors"
 METRICS = "metrics.csv"  # a line an epoch
 STEPS = "steps.csv"  # a line every few steps
 DESCRIPTION = "run.json"
 REPORT = "report.html"
+DIVISION = "division.json"  # of a data set that training divided: which pictures are in which split
+EVENTS = "events.out.tfevents.*"  # the lines of both, for TensorBoard
+STATE = "state.safetensors"  # what resuming needs
+STATE_BEFORE = "state-before.safetensors"  # the same, of the checkpoint before
+STATE_NEXT = "state-next.safetensors"  # the same, newer than both: a kill came before it was in its place
+SKIPPED = "skipped.csv"  # pictures that could not be read, if any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,23 +65,24 @@ class Steps:
     train_accuracy: float  # 0 to 1
 
 
-def new_run_folder(output: str | Path | None, *, name: str) -> Path:
+def new_run_folder(output: str | Path | None, *, name: str, resume: bool = False) -> Path:
     """Make an empty folder for a run: `output`, or runs/NAME-1, -2, ... in the working folder.
 
-    Raises OutputError where it cannot be made or holds a run already.
+    To `resume`, the folder may hold what a run leaves that was stopped before it had begun. Raises
+    OutputError where it cannot be made or holds something else.
     """
     try:
         if output is not None:
             folder = Path(output)
             folder.mkdir(parents=True, exist_ok=True)
-            if any(folder.iterdir()):
+            if any(not (resume and _is_beginning(child.name)) for child in folder.iterdir()):
                 raise OutputError(
                     f"{folder}: not empty; a run needs a folder of its own; choose another --output"
                 )
             return folder
         number = 1
         while True:
-            folder = Path("runs") / f"{name}-{number}"
+            folder = Path(RUNS) / f"{name}-{number}"
             try:
                 folder.mkdir(parents=True)
             except FileExistsError:
@@ -78,6 +91,17 @@ def new_run_folder(output: str | Path | None, *, name: str) -> Path:
                 return folder
     except OSError as error:
         raise OutputError(f"{folder}: cannot be made: {error.strerror}; choose another --output") from None
+
+
+def _is_beginning(name: str) -> bool:
+    return name == DIVISION or name.startswith((f".{DIVISION}.", f".{DESCRIPTION}."))
+
+
+def remove_half_written(folder: Path) -> None:
+    """Remove what was being written aside when a run was killed."""
+    for child in folder.glob(".*"):
+        if any(child.name.startswith(f".{name}.") for name in WRITTEN_WHOLE):
+            child.unlink(missing_ok=True)
 
 
 def write_lines(path: Path, lines: Sequence[Epoch] | Sequence[Steps]) -> None:
@@ -91,9 +115,127 @@ def write_lines(path: Path, lines: Sequence[Epoch] | Sequence[Steps]) -> None:
     write_whole(path, buffer.getvalue())
 
 
-def write_description(folder: Path, description: dict[str, Any]) -> None:
-    """Write run.json."""
-    write_whole(folder / DESCRIPTION, json.dumps(description, indent=2, ensure_ascii=False) + "\n")
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What makes a run what it is; another value would make it another run."""
+
+    network: Network  # with the data's classes
+    data: Mapping[str, Any]  # describe_data's
+    recipe: Recipe
+    epochs: int | None
+    time_limit: float | None  # seconds
+    patience: int | None  # epochs without a better validation accuracy
+    seed: int
+    precision: str
+    start: str | None  # the weights that it started from; None: random ones
+    frozen: str | None  # the last layer that is not trained
+
+    def to_dict(self) -> dict[str, Any]:
+        """As run.json has it."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        described = values | {"network": to_mapping(self.network), "recipe": asdict(self.recipe)}
+        # JSON has no infinity.
+        described["recipe"] = {
+            name: None if value == inf else value for name, value in described["recipe"].items()
+        }
+        return described
+
+
+_MAY_CHANGE = ("epochs", "time_limit", "patience", "recipe.learning_rate")
+
+
+def check_settings(folder: Path, settings: Settings) -> None:
+    """Raise TrainingError that names what differs from the settings that the folder's run was started with.
+
+    How long it goes on and at which rate may change.
+    """
+    path = folder / DESCRIPTION
+    found, wanted = _flat(read_description(folder)), _flat(settings.to_dict())
+    changed = [
+        f"{name} was {found.get(name)} and is now {value}"
+        for name, value in wanted.items()
+        if found.get(name) != value and name not in _MAY_CHANGE
+    ]
+    if changed:
+        raise TrainingError(
+            f"{path}: another run: {'; '.join(changed[:3])}; to go on it must be as it was started, but for "
+            f"{', '.join(_MAY_CHANGE)}; or choose another --output"
+        )
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """What run.json says; raises TrainingError where it cannot be read."""
+    path = folder / DESCRIPTION
+    try:
+        described = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{path}: cannot be read ({error}); must be the run.json of a run") from None
+    if not isinstance(described, dict):
+        raise TrainingError(f"{path}: not the run.json of a run")
+    return described
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = json.loads(json.dumps(value))
+    return flat
+
+
+def write_description(folder: Path, settings: Settings, **results: object) -> None:
+    """Write run.json: the settings, what the run was made with, and what it came to so far."""
+    described = settings.to_dict() | {"versions": versions()} | results
+    write_whole(folder / DESCRIPTION, json.dumps(described, indent=2, ensure_ascii=False) + "\n")
+
+
+WRITTEN_WHOLE = (
+    *(BEST, BEST_BEFORE, LAST, METRICS, STEPS, DESCRIPTION, REPORT, SKIPPED, DIVISION),
+    *(STATE, STATE_BEFORE, STATE_NEXT),
+)
+
+
+def write_division(folder: Path, data: Dataset) -> None:
+    """Write which pictures of an undivided data set train and which are set apart, by their names."""
+    if data.division is not None:
+        division = {"source": str(Path(data.source).resolve()), "splits": dict(data.division)}
+        write_whole(folder / DIVISION, json.dumps(division, indent=0) + "\n")
+
+
+def read_division(folder: Path, source: str) -> dict[str, list[str]] | None:
+    """How the run in `folder` divided the data set `source`; None where it did not, or had another one."""
+    try:
+        told = json.loads((folder / DIVISION).read_text(encoding="utf-8"))
+        same = told["source"] == str(Path(source).resolve())
+        return {str(name): list(names) for name, names in told["splits"].items()} if same else None
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise TrainingError(
+            f"{folder / DIVISION}: cannot be read; must be as training wrote it; "
+            "delete it to divide by --seed"
+        ) from None
+
+
+def write_skipped(folder: Path, skipped: Sequence[tuple[str, str]]) -> None:
+    """Write skipped.csv: the name of each picture that could not be read, and why."""
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows([("picture", "reason"), *skipped])
+    write_whole(folder / SKIPPED, buffer.getvalue())
+
+
+def remove_if_worthless(folder: Path, *, parent: bool) -> None:
+    """Remove a run's folder that has neither weights nor a state, and its `parent` if that is empty then."""
+    worthless = {DESCRIPTION, DIVISION, METRICS, STEPS}
+    kept = list(folder.iterdir())
+    if all(child.name in worthless or child.match(EVENTS) for child in kept):
+        for child in kept:
+            child.unlink()
+        folder.rmdir()
+        if parent and not any(folder.parent.iterdir()):
+            folder.parent.rmdir()
 
 
 def versions() -> dict[str, str]:
@@ -108,8 +250,15 @@ def versions() -> dict[str, str]:
 
 
 def describe_data(data: Dataset) -> dict[str, Any]:
-    """The data set's name, source, classes, and how many pictures of each class each split has."""
+    """The data set's name, source, classes, how many pictures of each class each split has, and a checksum.
+
+    The checksum is of the pictures' names and labels, in order.
+    """
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
+    checksum = sha256()
+    for split in (data.train, data.validation):
+        for name, label in zip(split.names, split.labels.tolist(), strict=True):
+            checksum.update(f"{name.removeprefix(data.source)}\0{label}\0".encode(errors="surrogateescape"))
     return {
         "name": data.name,
         "source": data.source,
@@ -119,4 +268,5 @@ def describe_data(data: Dataset) -> dict[str, Any]:
             for name, split in splits.items()
             if split is not None
         },
+        "checksum": checksum.hexdigest()[:16],
     }

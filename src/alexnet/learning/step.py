@@ -1,49 +1,88 @@
-"""One step of training, and what it needs before the first: optimiser, statistics of the pictures."""
+"""One step of training: the loss, its gradients, the optimiser that follows them."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
 
 from alexnet.architecture.layers import Conv, Dense
-from alexnet.images import views
-from alexnet.images.batches import load_batches
-from alexnet.images.splits import Split
-from alexnet.images.views import View
-from alexnet.learning.devices import autocast
+from alexnet.learning.augment import Mixture
+from alexnet.learning.fused import Colour
 from alexnet.learning.model import AlexNet
 from alexnet.learning.recipe import Recipe
 
-_STATISTICS = 500  # training pictures from which the channels' mean and scale are taken
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainingBatch:
+    """What a step trains on: this process's part of a batch, on the device."""
+
+    step: int  # in the epoch, from 0
+    pictures: Tensor  # uint8 (N, H, W, 3)
+    labels: Tensor  # int64 (N,)
+    total: int  # pictures that the batch has over all processes, those that cannot be read included
+    places: Tensor  # int64 (N,), which of them these are
+    colour: Colour | None = None
+    mixture: Mixture | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """Mean cross-entropy over a batch, in nats."""
+
+    label_smoothing: float = 0.0  # share of the target that is spread over all classes
+    class_weights: Tensor | None = None  # (classes,); their mean over the training pictures is 1
+
+    def __call__(self, logits: Tensor, batch: TrainingBatch) -> Tensor:
+        """The sum over this part, over the number of pictures in the whole batch."""
+        loss = self._sum(logits, batch.labels)
+        if (mixture := batch.mixture) is not None:
+            others = self._sum(logits, batch.labels[mixture.partner])
+            loss = mixture.own * loss + (1 - mixture.own) * others
+        return loss / batch.total
+
+    def _sum(self, logits: Tensor, labels: Tensor) -> Tensor:
+        losses = cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing, reduction="none")
+        if self.class_weights is not None:
+            # Not torch's `weight`: that weighs what is spread over the other classes by theirs.
+            losses = losses * self.class_weights[labels]
+        return losses.sum()
 
 
 def training_step(
-    model: AlexNet,
+    forward: Callable[..., Tensor],
     optimizer: torch.optim.Optimizer,
-    batch: Tensor,
-    labels: Tensor,
+    batch: TrainingBatch,
     *,
-    precision: torch.dtype,
+    loss: Loss,
     clip_norm: float,
+    processes: int = 1,
 ) -> tuple[Tensor, Tensor]:
-    """One step of gradient descent on uint8 (N, H, W, 3) and labels (N,): mean loss, number right.
+    """One step of gradient descent with `forward`, a FusedForward or one that averages over processes.
 
-    Gradients whose norm, over all parameters, is above `clip_norm` are scaled down to it.
-    Both figures are left on the device: reading them waits for it.
+    Gives the loss of this part, summed over its pictures, and how many it has right. Gradients whose norm,
+    over all parameters, is above `clip_norm` are scaled down to it. Both figures are left on the device:
+    reading them waits for it.
     """
-    with autocast(batch.device, precision):
-        logits: Tensor = model(batch)
-        loss = cross_entropy(logits, labels)
+    logits = forward(batch.pictures, batch.colour, places=batch.places, total=batch.total)
+    value = loss(logits, batch)
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    clip_grad_norm_(model.parameters(), clip_norm)
+    # The mean over processes of their gradients is to be that of the whole batch.
+    (value * processes).backward()  # type: ignore[no-untyped-call]
+    if isfinite(clip_norm):
+        trained = [each for group in optimizer.param_groups for each in group["params"]]
+        clip_grad_norm_(trained, clip_norm)
     optimizer.step()
-    return loss.detach(), (logits.detach().argmax(dim=1) == labels).sum()
+    right = (logits.detach().argmax(dim=1) == batch.labels).sum()
+    return value.detach() * batch.total, right
 
 
 def make_optimizer(model: AlexNet, recipe: Recipe) -> torch.optim.SGD:
@@ -55,8 +94,9 @@ def make_optimizer(model: AlexNet, recipe: Recipe) -> torch.optim.SGD:
     for layer in model.network.layers:
         if isinstance(layer, Conv | Dense):
             module = model.get_submodule(layer.name)
-            weights.append(module.get_parameter("weight"))
-            biases[layer.bias_rate].append(module.get_parameter("bias"))
+            if module.get_parameter("weight").requires_grad:  # frozen ones stay as they are
+                weights.append(module.get_parameter("weight"))
+                biases[layer.bias_rate].append(module.get_parameter("bias"))
     groups = [{"params": weights, "weight_decay": recipe.weight_decay, "factor": 1.0}]
     groups += [{"params": each, "weight_decay": 0.0, "factor": factor} for factor, each in biases.items()]
     return torch.optim.SGD(
@@ -73,23 +113,23 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate * group["factor"]
 
 
-def channel_statistics(split: Split, view: View, *, workers: int) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel, 0 to 255, over pictures spread evenly through `split`."""
-    indices = np.unique(np.linspace(0, len(split) - 1, _STATISTICS).astype(int)).tolist()
-    sums, squares, values = np.zeros(3), np.zeros(3), 0
-    batches = load_batches(
-        split.pictures,
-        indices,
-        shape=lambda picture: views.center(picture, view),
-        batch_size=32,
-        workers=workers,
-    )
-    for batch, _ in batches:
-        flat = batch.reshape(-1, 3).astype(np.float64)
-        sums += flat.sum(axis=0)
-        squares += (flat**2).sum(axis=0)
-        values += len(flat)
-    mean = sums / values
-    deviation = np.sqrt(np.maximum(squares / values - mean**2, 0))
-    # Pictures of one colour have no deviation; one grey level keeps the division harmless.
-    return mean.tolist(), np.maximum(deviation, 1.0).tolist()
+def class_weights(counts: npt.NDArray[np.int64]) -> Tensor:
+    """What each class's pictures weigh so that all classes together weigh alike, (classes,).
+
+    `counts` are the training pictures of each; the mean weight of a picture is 1.
+    """
+    there = counts > 0
+    weights = np.where(there, counts.sum() / (there.sum() * np.maximum(counts, 1)), 0.0)
+    return torch.from_numpy(weights.astype(np.float32))
+
+
+def chance(counts: npt.NDArray[np.int64], *, label_smoothing: float, even: bool) -> float:
+    """The loss, in nats, of answering every picture with how frequent the classes are: `even`, alike.
+
+    >>> round(chance(np.array([50, 50]), label_smoothing=0.0, even=False), 4)
+    0.6931
+    """
+    classes = len(counts)
+    shares = np.full(classes, 1 / classes) if even else counts / counts.sum()
+    smoothed = (1 - label_smoothing) * shares + label_smoothing / classes
+    return float(-(smoothed * np.log(np.maximum(smoothed, 1e-30))).sum())

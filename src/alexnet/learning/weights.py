@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor
 
 from alexnet.architecture.network import from_mapping, to_mapping
@@ -19,7 +19,7 @@ from alexnet.images.views import View
 from alexnet.learning.classifier import Classifier, Logits
 from alexnet.learning.devices import autocast
 from alexnet.learning.model import AlexNet, set_layout
-from alexnet.writing import write_whole
+from alexnet.writing import written_whole
 
 FORMAT = 1  # of the metadata; a reader refuses what is newer
 
@@ -44,7 +44,19 @@ def save_weights(path: str | Path, weights: Weights) -> None:
         "metrics": dict(weights.metrics),
     }
     tensors = {name: tensor.detach().contiguous() for name, tensor in weights.model.state_dict().items()}
-    write_whole(path, save(tensors, metadata={"alexnet": json.dumps(described)}))
+    write_tensors(path, tensors, {"alexnet": json.dumps(described)})
+
+
+def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file, whole or not at all, without a copy of it in memory.
+
+    Raises OutputError where that fails.
+    """
+    with written_whole(path) as aside:
+        try:
+            save_file(dict(tensors), aside, metadata=dict(metadata))
+        except SafetensorError as error:  # the disk's refusal, as safetensors tells it
+            raise OSError(str(error)) from error
 
 
 def load_weights(path: str | Path) -> Weights:

@@ -1,0 +1,137 @@
+"""The network computed for training with less memory traffic: the same values, the same gradients.
+
+Three rewrites, each exact. ReLU and max pooling change places, as the largest of values cut off at zero is
+the largest value cut off at zero. A first convolution, whose three input channels and stride leave a matrix
+unit mostly idle, runs over blocks of stride x stride pixels as channels. Its normalisation's scale goes into
+its weights, and the mean, whole grey levels, is subtracted in bfloat16, which holds both and what is left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, pad, relu
+
+from alexnet.architecture.layers import Conv, Dense, Dropout, Layer, MaxPool, ReLU
+from alexnet.learning.devices import autocast
+from alexnet.learning.model import AlexNet, Normalize
+
+
+@dataclass(frozen=True, kw_only=True)
+class Colour:
+    """How each picture's pixels are changed on their way in: value * gain + shift."""
+
+    gain: Tensor  # (N, 1)
+    shift: Tensor  # (N, 3), grey levels
+
+
+class FusedForward(nn.Module):
+    """A model as a function from uint8 (N, H, W, 3) to logits that gradients go through.
+
+    It trains the model's own parameters, and gives what `model(batch)` gives; hooks of its layers are not
+    called. `dropout_rate` is for what the hidden fully connected layers give, in a network that has no
+    Dropout layer of its own: the same units for the same place in a batch, however many processes share it.
+    Random numbers are torch's global ones.
+    """
+
+    def __init__(self, model: AlexNet, *, precision: torch.dtype, dropout_rate: float = 0.0) -> None:
+        super().__init__()
+        self.model, self.precision, self.dropout_rate = model, precision, dropout_rate
+        layers = list(model.network.layers)
+        normalize = model.get_submodule("normalize")
+        assert isinstance(normalize, Normalize)
+        self.normalize = normalize
+        if any(isinstance(layer, Dropout) for layer in layers):
+            self.dropout_rate = 0.0
+        first = layers[0]
+        self.first = first if isinstance(first, Conv) and _fits_blocks(first, normalize) else None
+        for place, (rectifier, pool) in enumerate(pairwise(layers)):
+            if isinstance(rectifier, ReLU) and isinstance(pool, MaxPool) and not pool.padding:
+                layers[place : place + 2] = [pool, rectifier]
+        self.rest = tuple(layers[1 if self.first else 0 :])
+
+    def forward(
+        self,
+        batch: Tensor,
+        colour: Colour | None = None,
+        *,
+        places: Tensor | None = None,
+        total: int | None = None,
+    ) -> Tensor:
+        """Logits (N, classes), bfloat16 or float32, of pictures at `places` (N,) in a batch of `total`."""
+        with autocast(batch.device, self.precision):
+            if self.first is not None:
+                flow = self._first_convolution(self.first, batch, colour)
+            else:
+                flow = self.normalize(_coloured(batch, colour))
+            for layer in self.rest:
+                flow = relu(flow) if isinstance(layer, ReLU) else self.model.get_submodule(layer.name)(flow)
+                if self.dropout_rate and self.training and self._is_hidden(layer):
+                    # Ahead of the ReLU: what is dropped stays zero behind it.
+                    flow = _drop(flow, self.dropout_rate, places, total or len(batch))
+            return flow
+
+    def _is_hidden(self, layer: Layer) -> bool:
+        return isinstance(layer, Dense) and layer is not self.rest[-1]
+
+    def _first_convolution(self, layer: Conv, batch: Tensor, colour: Colour | None) -> Tensor:
+        convolution = self.model.get_submodule(layer.name)
+        assert isinstance(convolution, nn.Conv2d)
+        stride = layer.stride
+        blocks = to_blocks(batch, layer.kernel, stride).to(self.precision)
+        mean, scale = (
+            each.repeat(stride**2)[:, None, None] for each in (self.normalize.mean, self.normalize.scale)
+        )
+        if colour is None:
+            flow = blocks.sub_(mean.to(self.precision))
+        else:
+            gain = colour.gain.to(self.precision)[:, :, None, None]
+            shift = colour.shift.repeat(1, stride**2)[:, :, None, None] - mean
+            flow = torch.addcmul(shift.to(self.precision), blocks, gain)
+        weight = blocked_kernel(convolution.weight, stride) / scale
+        return conv2d(flow, weight.contiguous(memory_format=torch.channels_last), convolution.bias)
+
+
+def to_blocks(batch: Tensor, kernel: int, stride: int) -> Tensor:
+    """(N, H, W, D) -> (N, stride x stride x D, rows, columns) in channels-last memory: blocks as channels.
+
+    As many blocks as a kernel x kernel convolution with that stride and no padding looks at; pixels beyond
+    the picture are 0.
+    """
+    count, height, width, depth = batch.shape
+    reach = -(-kernel // stride)  # blocks that a kernel spans
+    rows, columns = ((side - kernel) // stride + reach for side in (height, width))
+    batch = pad(batch, (0, 0, 0, columns * stride - width, 0, rows * stride - height))
+    blocks = batch.reshape(count, rows, stride, columns, stride, depth).transpose(2, 3)
+    return blocks.reshape(count, rows, columns, stride**2 * depth).permute(0, 3, 1, 2)
+
+
+def blocked_kernel(weight: Tensor, stride: int) -> Tensor:
+    """(K, D, F, F) -> (K, stride x stride x D, reach, reach): the kernel over `to_blocks`, zeros beyond F."""
+    filters, depth, kernel, _ = weight.shape
+    reach = -(-kernel // stride)
+    beyond = reach * stride - kernel
+    weight = pad(weight, (0, beyond, 0, beyond)).reshape(filters, depth, reach, stride, reach, stride)
+    return weight.permute(0, 3, 5, 1, 2, 4).reshape(filters, -1, reach, reach)
+
+
+def _fits_blocks(layer: Conv, normalize: Normalize) -> bool:
+    return (
+        layer.stride > 1
+        and (layer.groups, layer.padding, layer.extra_padding, layer.rounding) == (1, 0, 0, "down")
+        and bool((normalize.mean == normalize.mean.round()).all())
+    )
+
+
+def _drop(flow: Tensor, rate: float, places: Tensor | None, total: int) -> Tensor:
+    kept = torch.rand((total, flow.shape[1]), device=flow.device) >= rate
+    return flow * (kept if places is None else kept[places]) / (1 - rate)
+
+
+def _coloured(batch: Tensor, colour: Colour | None) -> Tensor:
+    if colour is None:
+        return batch
+    return batch * colour.gain[:, None, None] + colour.shift[:, None, None]

@@ -1,0 +1,536 @@
+"""The loop of a run, plainly: what an epoch does, when the run ends, what is saved and when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alexnet.architecture.network import Network
+from alexnet.errors import TrainingError
+from alexnet.images.splits import Dataset, Split
+from alexnet.images.views import View
+from alexnet.learning import runs
+from alexnet.learning.evaluate import Report, evaluate
+from alexnet.learning.events import Events
+from alexnet.learning.feed import Feed
+from alexnet.learning.fused import FusedForward
+from alexnet.learning.interrupts import Interrupts
+from alexnet.learning.model import AlexNet
+from alexnet.learning.progress import Limit, Phase, Progress, Tally
+from alexnet.learning.recipe import Plateau, cosine
+from alexnet.learning.source import find_twins
+from alexnet.learning.state import State, remove_before, save_state
+from alexnet.learning.step import Loss, chance, class_weights, make_optimizer, set_rate, training_step
+from alexnet.learning.weights import Weights, load_weights, save_weights, torch_classifier
+from alexnet.writing import link_whole
+
+STEPS_A_LINE = 10  # of steps.csv
+AVERAGED_EVERY = (
+    8  # steps between additions to the running mean of the weights: each costs as much as copying them
+)
+CHANCE_STEPS = 2000  # after which the loss must have left chance; in short runs after a third of their steps
+_CHANCE_LEAST = 200
+_CHANCE_LINES = 10  # of steps.csv, whose mean is looked at
+_LEFT_CHANCE = 0.99  # of the loss of guessing by frequency
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class History:
+    """What a run came to."""
+
+    output: Path  # its folder
+    network: Network  # with the data's classes
+    view: View  # how a picture becomes its input
+    settings: runs.Settings
+    epochs: tuple[runs.Epoch, ...]
+    steps: tuple[runs.Steps, ...]  # the same in finer steps, training only
+    best: Report | None  # of best.safetensors on the validation pictures; None if that was interrupted
+    pictures: int  # trained on, repeats counted
+    seconds: float
+    interrupted: bool  # ended by Ctrl-C or SIGTERM
+    terminated: bool  # by SIGTERM
+    skipped: tuple[tuple[str, str], ...]  # name of each picture that could not be read, and why
+    warnings: tuple[str, ...]  # of the data set, and what was found in its pictures
+
+
+@dataclass(kw_only=True)
+class Loop:
+    """A run under way."""
+
+    model: AlexNet
+    data: Dataset
+    feed: Feed
+    centres: Split | None  # the validation pictures as the view has them, where they are kept so
+    folder: Path
+    settings: runs.Settings
+    limit: Limit
+    precision: torch.dtype
+    checkpoint_seconds: float
+    on_progress: Callable[[Progress], None]
+    on_notice: Callable[[str], None]
+    interrupts: Interrupts = field(default_factory=Interrupts)
+    events: Events | None = None
+    epochs: list[runs.Epoch] = field(default_factory=list)
+    lines: list[runs.Steps] = field(default_factory=list)
+    best: Report | None = None
+    best_top1: float | None = None
+    step: int = 0  # done in this epoch
+    pictures: int = 0  # trained on in the epochs before
+    interrupted: bool = False
+    twins: tuple[str, ...] = ()  # a line on pictures that are in both splits
+    unreadable: dict[str, str] = field(default_factory=dict)  # validation pictures, and why
+
+    def __post_init__(self) -> None:
+        recipe, device = self.feed.recipe, self.feed.device
+        self.processes = self.feed.processes
+        self.tally, self.few = Tally.on(device), Tally.on(device)
+        self.optimizer = make_optimizer(self.model, recipe)
+        forward = FusedForward(self.model, precision=self.precision, dropout_rate=recipe.dropout)
+        self.forward = self.processes.share(forward)
+        self.average = deepcopy(self.model).requires_grad_(requires_grad=False) if recipe.averaging else None
+        counts = self.feed.counts(len(self.data.class_names))
+        even = counts is None or recipe.balance != "none"
+        counts = np.ones(len(self.data.class_names), np.int64) if counts is None else counts
+        self.loss = Loss(
+            label_smoothing=recipe.label_smoothing,
+            class_weights=class_weights(counts).to(device) if recipe.balance == "weights" else None,
+        )
+        self.chance = chance(counts, label_smoothing=recipe.label_smoothing, even=even)
+        self.saved_at = perf_counter()
+
+    # --- from the first step to the last
+
+    def to_the_end(self) -> History:
+        """Train until the limit, a plateau, an interruption or the end of patience."""
+        if self.processes.leads:
+            runs.write_division(self.folder, self.data)
+        self._describe()
+        while self.step or not self._is_over():  # a step: the clock ended the epoch that is gone on with
+            self._epoch()
+            if self.interrupts.terminated:
+                break
+            if self.processes.total_of(self.tally).pictures:
+                self._close_epoch()
+            self.step = 0
+        if not self.epochs and not self.interrupts.terminated:
+            cause = "interrupted" if self.interrupted else "the time limit was reached"
+            raise TrainingError(
+                f"training: {cause} before its first step; nothing was saved; give it more time"
+            )
+        if self.processes.leads and not self.interrupted:
+            remove_before(self.folder)
+            (self.folder / runs.BEST_BEFORE).unlink(missing_ok=True)
+        skipped = self._skipped()
+        if skipped and self.processes.leads:
+            runs.write_skipped(self.folder, skipped)
+        return History(
+            output=self.folder,
+            network=self.model.network,
+            view=self.feed.view,
+            settings=self.settings,
+            epochs=tuple(self.epochs),
+            steps=tuple(self.lines),
+            best=self._best_report(),
+            pictures=self.pictures,
+            seconds=self.limit.elapsed(),
+            interrupted=self.interrupted,
+            terminated=self.interrupts.terminated,
+            skipped=skipped,
+            warnings=(*self.data.warnings, *self.twins),
+        )
+
+    def _is_over(self) -> bool:
+        accuracies = self._accuracies()
+        patience = self.settings.patience
+        impatient = patience is not None and len(accuracies) - int(np.argmax([*accuracies, -1])) > patience
+        plateau = self.feed.recipe.schedule == "plateau" and Plateau.after(accuracies).over
+        return self.interrupted or self._share() >= 1 or impatient or plateau
+
+    def _accuracies(self) -> list[float]:
+        return [each.validation_accuracy or 0.0 for each in self.epochs]
+
+    def _steps(self) -> int:
+        """Done in the whole run."""
+        return len(self.epochs) * self.feed.steps + self.step
+
+    def _share(self, *, ahead: float = 0.0) -> float:
+        share = self.limit.share(self._steps() + ahead)
+        # Clocks differ, and all processes must end at the same step.
+        return self.processes.agree_on(lambda: share) if self.limit.seconds is not None else share
+
+    def _rate(self) -> float:
+        recipe = self.feed.recipe
+        if recipe.schedule == "plateau":
+            return recipe.learning_rate * Plateau.after(self._accuracies()).factor
+        # The rate of the step's middle: neither the first step nor the last is wasted on zero.
+        return recipe.learning_rate * cosine(self._share(ahead=0.5), warmup=recipe.warmup)
+
+    def _epoch(self) -> None:
+        """Train to the epoch's end, from wherever in it the run stands."""
+        self.model.train()
+        try:
+            with closing(self.feed.epoch(len(self.epochs) + 1, first=self.step)) as batches:
+                for batch in batches:
+                    self.step = batch.step  # those before had no picture that can be read
+                    if self._share() >= 1:
+                        if self._steps():
+                            self._checkpoint()
+                        break
+                    set_rate(self.optimizer, self._rate())
+                    loss, right = training_step(
+                        self.forward,
+                        self.optimizer,
+                        batch,
+                        loss=self.loss,
+                        clip_norm=self.feed.recipe.clip_norm,
+                        processes=self.processes.count,
+                    )
+                    self._count(loss, right, len(batch.labels))
+                else:
+                    self.step = self.feed.steps  # also where the last has no picture that can be read
+        except KeyboardInterrupt:
+            self.interrupted = True
+            if self.interrupts.terminated:
+                return
+        self._add_line()
+
+    def _count(self, loss: Tensor, right: Tensor, pictures: int) -> None:
+        """What comes after every step: figures, the running mean, a checkpoint, an end that was asked for."""
+        for tally in (self.tally, self.few):
+            tally.add(loss, right, pictures)
+        self.step += 1
+        line_is_full = self._steps() % STEPS_A_LINE == 0
+        if self.average is not None and self._steps() % AVERAGED_EVERY == 0:
+            self._add_to_average()
+        if line_is_full:
+            self._add_line()
+            self._estimate_validation()
+        # Reading a figure from a GPU waits for it: not at every step.
+        if line_is_full or self.feed.device.type == "cpu":
+            self._tell("training")
+        # All processes save and stop at the same step, and ask each other at the same steps only.
+        if self.processes.count == 1 or line_is_full:
+            stop = self._is_stopped()
+            if stop or self._is_due():
+                self._checkpoint()
+            if stop:
+                raise KeyboardInterrupt
+
+    def _is_stopped(self) -> bool:
+        """Whether Ctrl-C or SIGTERM came, to any process: then all are in it."""
+        told = self.processes.gather((self.interrupts.count > 0, self.interrupts.terminated))
+        self.interrupts.terminated = any(terminated for _, terminated in told)
+        return any(map(any, told))
+
+    def _is_due(self) -> bool:
+        """Whether to save the state now, by the leading process's clock."""
+        due = perf_counter() - self.saved_at >= self.checkpoint_seconds
+        return self.processes.agree_on(lambda: due)
+
+    @torch.no_grad()
+    def _add_to_average(self) -> None:
+        assert self.average is not None
+        # Early on the mean is over few steps: it would remember the random weights.
+        decay = min(
+            self.feed.recipe.averaging**AVERAGED_EVERY, 1 - 10 / (10 + self._steps() / AVERAGED_EVERY)
+        )
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
+
+    # --- figures
+
+    def _add_line(self) -> None:
+        few, pictures = self.processes.total_of(self.few), self.processes.total_of(self.tally).pictures
+        if not few.pictures:
+            return
+        line = runs.Steps(
+            pictures=self.pictures + pictures,
+            seconds=self.limit.elapsed(),
+            learning_rate=self.optimizer.param_groups[0]["lr"],
+            train_loss=few.mean_loss(),
+            train_accuracy=few.accuracy(),
+        )
+        self._check(line.train_loss)
+        self.lines.append(line)
+        if self.events is not None:
+            self.events.steps(line)
+        self.few = Tally.on(self.feed.device)
+        self._check_chance()
+
+    def _check(self, loss: float) -> None:
+        if not np.isfinite(loss):
+            raise TrainingError(
+                f"training: the loss is {loss} at step {self._steps()}; must be finite; "
+                f"lower the learning rate (now {self.feed.recipe.learning_rate:g})"
+            )
+
+    def _check_chance(self) -> None:
+        steps, recent = self._steps(), self.lines[-_CHANCE_LINES:]
+        whole = self.limit.epochs * self.feed.steps if self.limit.epochs is not None else 3 * CHANCE_STEPS
+        if steps < max(_CHANCE_LEAST, min(CHANCE_STEPS, whole // 3)):
+            return
+        loss = sum(each.train_loss for each in recent) / len(recent)
+        if loss > _LEFT_CHANCE * self.chance:
+            rate = self.feed.recipe.learning_rate
+            raise TrainingError(
+                f"training: after {steps} steps the loss is {loss:.3f}, no better than guessing's "
+                f"{self.chance:.3f}; it must have left that by now; try --lr {rate / 4:g} or "
+                f"--lr {rate * 2:g}, and look whether each picture lies in its class's folder"
+            )
+
+    def _estimate_validation(self) -> None:
+        if not self.epochs and self.tally.pictures:
+            # Not validated yet: a forward pass is taken as a third of a training step.
+            self.limit.validation_seconds = len(self.data.validation) / self.tally.rate() / 3
+
+    def _tell(self, phase: Phase) -> None:
+        if not self.tally.pictures:  # this process's part had none that can be read
+            return
+        share = self.limit.share(self._steps())
+        self.on_progress(
+            Progress(
+                phase=phase,
+                share=share,
+                epoch=len(self.epochs) + 1,
+                pictures_per_second=self.tally.rate() * self.processes.count,
+                loss=self.tally.mean_loss(),
+                accuracy=self.tally.accuracy(),
+                validation_accuracy=self.epochs[-1].validation_accuracy if self.epochs else None,
+                seconds=self.limit.elapsed(),
+                seconds_left=self.limit.left(share),
+            )
+        )
+
+    # --- the end of an epoch
+
+    def _close_epoch(self) -> None:
+        """Validate, and save what is last and what is best; Ctrl-C meanwhile leaves out the validation."""
+        tally = self.processes.total_of(self.tally)
+        self._check(tally.mean_loss())
+        rate, started = tally.rate(), perf_counter()
+        report, whole = None, self.step == self.feed.steps
+        try:
+            self._tell("interrupted" if self.interrupted else "validation")
+            report = self._validate()
+            self.limit.validation_seconds = perf_counter() - started
+        except KeyboardInterrupt:
+            self.interrupted = True
+            if whole:  # a run that goes on validates it after all
+                self._checkpoint()
+            if self.interrupts.terminated:
+                return
+        if report is not None:
+            self._check(report.loss)
+        self.pictures += tally.pictures
+        line = runs.Epoch(
+            epoch=len(self.epochs) + 1,
+            pictures=self.pictures,
+            seconds=self.limit.elapsed(),
+            pictures_per_second=rate,
+            learning_rate=self.optimizer.param_groups[0]["lr"],
+            train_loss=tally.mean_loss(),
+            train_accuracy=tally.accuracy(),
+            validation_loss=report.loss if report else None,
+            validation_accuracy=report.top(1) if report else None,
+        )
+        self.epochs.append(line)
+        self.step = 0
+        self.tally = Tally.on(self.feed.device)
+        if self.events is not None:
+            self.events.epoch(line)
+        improved = report is not None and (self.best_top1 is None or report.top(1) >= self.best_top1)
+        if report is not None and improved:
+            self.best, self.best_top1 = report, report.top(1)
+        if self.processes.leads and line.epoch == 1 and whole:
+            self._look_for_twins()
+        self.interrupted = self._is_stopped() or self.interrupted
+        if self.processes.leads:
+            self._save(best=improved or not (self.folder / runs.BEST).exists(), whole=whole)
+        # Of an epoch that was cut short, the state is from before this.
+        if whole and report is not None and (self._is_over() or self._is_due()):
+            self._checkpoint()
+
+    def _look_for_twins(self) -> None:
+        found = find_twins(self.data, self.feed.source)
+        if found is not None:
+            self.twins = (found,)
+            self.on_notice(found)
+
+    def _kept(self) -> AlexNet:
+        """The model that is judged and saved."""
+        return self.model if self.average is None else self.average
+
+    def _validate(self) -> Report:
+        weights = Weights(
+            model=self._kept(), class_names=self.data.class_names, view=self.feed.view, metrics={}
+        )
+        classifier = torch_classifier(weights, device=self.feed.device, precision=self.precision)
+        split = self.centres or self.data.validation
+        shared = self.processes.count > 1 and len(split) >= 4 * self.processes.count
+        chosen = np.arange(len(split))
+        if shared:
+            chosen = chosen[self.processes.rank :: self.processes.count]
+
+        def leave_out(index: int, message: str) -> None:
+            name = split.names[chosen[index]]
+            self.unreadable[name] = message.removeprefix(f"{name}: ")
+
+        report = evaluate(
+            classifier,
+            split.subset(chosen.tolist()) if shared else split,
+            prepared=self.centres is not None,
+            workers=self.feed.workers,
+            on_progress=self._stop_if_insisted,
+            on_unreadable=leave_out,
+        )
+        return self._joined(report, chosen) if shared else self.processes.agree_on(lambda: report)
+
+    def _joined(self, report: Report, chosen: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Report:
+        assert report.indices is not None
+        parts = self.processes.gather((chosen[report.indices], report.labels, report.probabilities))
+        indices, labels, probabilities = (np.concatenate(each) for each in zip(*parts, strict=True))
+        order = np.argsort(indices)
+        return replace(
+            report, indices=indices[order], labels=labels[order], probabilities=probabilities[order]
+        )
+
+    def _stop_if_insisted(self, _: int) -> None:
+        if self.processes.count == 1 and (self.interrupts.count > 1 or self.interrupts.terminated):
+            raise KeyboardInterrupt
+
+    def _best_report(self) -> Report | None:
+        """Of the best weights, judged again where they are of before the run was taken up."""
+        again = self.best is None and self.best_top1 is not None and not self.interrupted
+        if again and self.processes.leads:
+            best = load_weights(self.folder / runs.BEST)
+            classifier = torch_classifier(best, device=self.feed.device, precision=self.precision)
+            self.best = evaluate(
+                classifier,
+                self.centres or self.data.validation,
+                prepared=self.centres is not None,
+                workers=self.feed.workers,
+                on_unreadable=lambda *_: None,
+            )
+        return self.best
+
+    def _skipped(self) -> tuple[tuple[str, str], ...]:
+        skipped: dict[str, str] = {}
+        for part in self.processes.gather(self.feed.skipped(self.data.train.names) | self.unreadable):
+            skipped |= part
+        return tuple(sorted(skipped.items()))
+
+    # --- on disk
+
+    def _save(self, *, best: bool, whole: bool) -> None:
+        last = self.epochs[-1]
+        weights = Weights(
+            model=self._kept(),
+            class_names=self.data.class_names,
+            view=self.feed.view,
+            metrics={
+                "epoch": last.epoch,
+                "pictures": last.pictures,
+                "validation_top1": last.validation_accuracy,
+            },
+        )
+        save_weights(self.folder / runs.LAST, weights)
+        if best:
+            if not whole and (self.folder / runs.BEST).exists():
+                # Should the run go on, this part of an epoch is none of it.
+                link_whole(self.folder / runs.BEST_BEFORE, self.folder / runs.BEST)
+            link_whole(self.folder / runs.BEST, self.folder / runs.LAST)
+        runs.write_lines(self.folder / runs.METRICS, self.epochs)
+        runs.write_lines(self.folder / runs.STEPS, self.lines)
+        self._describe()
+
+    def _describe(self) -> None:
+        if not self.processes.leads:
+            return
+        runs.write_description(
+            self.folder,
+            self.settings,
+            device=str(self.feed.device),
+            processes=self.processes.count,
+            threads=torch.get_num_threads(),
+            workers=self.feed.workers,
+            pictures_trained=self.pictures,
+            seconds=round(self.limit.elapsed(), 3),
+            interrupted=self.interrupted,
+            best_validation_top1=self.best_top1,
+        )
+
+    def _checkpoint(self) -> None:
+        if self.processes.count > 1:
+            tally, few = (self.processes.total_of(each) for each in (self.tally, self.few))
+        else:
+            tally, few = self.tally, self.few
+        drawn = tuple(self.processes.gather(self.feed.drawn))
+        self.saved_at = perf_counter()
+        if not self.processes.leads:
+            return
+        tensors = {f"model/{name}": each for name, each in self.model.state_dict().items()}
+        if self.average is not None:
+            tensors |= {f"average/{name}": each for name, each in self.average.state_dict().items()}
+        for number, parameter in enumerate(self._trained()):
+            momentum = self.optimizer.state[parameter].get("momentum_buffer")
+            if momentum is not None:
+                tensors[f"momentum/{number}"] = momentum
+        save_state(
+            self.folder,
+            State(
+                tensors=tensors,
+                step=self.step,
+                seconds=self.limit.elapsed(),
+                pictures=self.pictures,
+                tally=tally,
+                few=few,
+                epochs=tuple(self.epochs),
+                lines=tuple(self.lines),
+                best=self.best_top1,
+                drawn=drawn,
+                learning_rate=self.optimizer.param_groups[0]["lr"],
+                validation_seconds=self.limit.validation_seconds,
+                twins=self.twins,
+            ),
+        )
+
+    def _trained(self) -> list[Tensor]:
+        return [each for group in self.optimizer.param_groups for each in group["params"]]
+
+    @torch.no_grad()
+    def take_up(self, state: State) -> None:
+        """Go on from there."""
+        if any(state.drawn):
+            if len(state.drawn) != self.processes.count:
+                raise TrainingError(
+                    f"{self.folder}: the run's stream was shared by {len(state.drawn)} processes and now by "
+                    f"{self.processes.count}; must be as many; start as many"
+                )
+            self.feed.go_on_after(state.drawn[self.processes.rank])
+        groups: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "momentum": {}}
+        for name, tensor in state.tensors.items():
+            kind, _, rest = name.partition("/")
+            groups[kind][rest] = tensor.to(self.feed.device)
+        self.model.load_state_dict(groups["model"])
+        if self.average is not None:
+            self.average.load_state_dict(groups["average"])
+        for number, parameter in enumerate(self._trained()):
+            if str(number) in groups["momentum"]:
+                momentum = torch.empty_like(parameter).copy_(groups["momentum"][str(number)])
+                self.optimizer.state[parameter]["momentum_buffer"] = momentum
+        if self.processes.leads and (self.folder / runs.BEST_BEFORE).exists():
+            (self.folder / runs.BEST_BEFORE).replace(self.folder / runs.BEST)
+        self.step, self.pictures, self.best_top1 = state.step, state.pictures, state.best
+        set_rate(self.optimizer, state.learning_rate)
+        self.limit.validation_seconds, self.twins = state.validation_seconds, state.twins
+        self.epochs, self.lines = list(state.epochs), list(state.lines)
+        self.tally, self.few = state.tally.to(self.feed.device), state.few.to(self.feed.device)
+        if not self.processes.leads:  # the sums so far are the leading process's
+            self.tally, self.few = Tally.on(self.feed.device), Tally.on(self.feed.device)
