@@ -30,7 +30,7 @@ PICTURES = [
 FLAT = [np.full((SIDE, SIDE, 3), index, np.uint8) for index in range(COUNT)]
 LABELS = np.arange(COUNT, dtype=np.int64) % 4
 VIEW = View(height=12, width=12, resize=SIDE)
-PLAIN = Recipe(batch_size=8, mirror=False, crop="centre")
+PLAIN = Recipe(batch_size=8, mirror=False, crop="centre", jitter=0.0)
 EVERYTHING = Recipe(
     batch_size=6, mirror=True, crop="resized", least_area=0.3, jitter=0.3, colour_noise=0.5, cutmix=0.5
 )

@@ -35,7 +35,7 @@ from alexnet.learning.step import training_step
 from alexnet.learning.train import History, Transfer, train
 from alexnet.learning.weights import load_weights
 
-RECIPE = Recipe(batch_size=6, learning_rate=0.02, dropout=0.0)
+RECIPE = Recipe(batch_size=6, learning_rate=0.02, dropout=0.0, jitter=0.0, averaging=0.0)
 # Also how the pictures were divided, where that was done here.
 FILES = {
     "best.safetensors",
@@ -282,7 +282,7 @@ def test_an_output_of_none_is_a_new_folder_under_runs(
 def test_the_kept_weights_are_the_running_mean_where_one_is_asked_for(
     run: Run, small: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every eighth step adds to it; the first ones weigh more, as it began as random weights."""
+    """Every eighth step adds to it, once it has gone on for longer than its memory of five steps."""
     after: list[dict[str, Tensor]] = []
 
     def note(forward: Any, *_: Any, **__: Any) -> None:
@@ -292,14 +292,23 @@ def test_the_kept_weights_are_the_running_mean_where_one_is_asked_for(
     recipe = replace(RECIPE, batch_size=1, averaging=0.8)
     history = run(epochs=2, recipe=recipe)
     kept = load_file(history.output / "last.safetensors")
-    mean = {name: each.double() for name, each in after[0].items()}
-    for steps in range(8, 33, 8):  # 36 in all
-        decay = min(0.8**8, 1 - 10 / (10 + steps / 8))
+    mean = {name: each.double() for name, each in after[8].items()}
+    for steps in (16, 24, 32):  # of 36 in all
+        decay = 0.8**8
         for name, each in after[steps].items():
             mean[name] = decay * mean[name] + (1 - decay) * each.double()
     for name, expected in mean.items():
         torch.testing.assert_close(kept[name].double(), expected, rtol=1e-4, atol=1e-6)
     assert not torch.allclose(kept["fc3.weight"], after[-1]["fc3.weight"], rtol=1e-3)
+
+
+def test_a_run_too_short_for_a_running_mean_keeps_its_last_weights(run: Run) -> None:
+    with_mean = run(
+        "with", recipe=replace(RECIPE, averaging=0.99)
+    )  # six steps; the mean's memory is a hundred
+    without = run("without")
+    kept, last = (load_file(each.output / "last.safetensors") for each in (with_mean, without))
+    assert all(torch.equal(kept[name], last[name]) for name in last)
 
 
 # --- seeds ------------------------------------------------------------------------------------------------
@@ -530,7 +539,9 @@ def grey(tmp_path: Path) -> Dataset:
 def test_a_loss_that_stays_at_chance_is_an_error_with_advice(
     run: Run, grey: Dataset, tmp_path: Path, balance: Literal["none", "weights", "sampling"]
 ) -> None:
-    recipe = Recipe(batch_size=2, learning_rate=1e-5, label_smoothing=0.0, balance=balance, warmup=0.0)
+    recipe = Recipe(
+        batch_size=2, learning_rate=1e-5, label_smoothing=0.0, balance=balance, warmup=0.0, jitter=0.0
+    )
     with pytest.raises(TrainingError) as caught:
         run(data=grey, epochs=60, recipe=recipe)
     text = str(caught.value)

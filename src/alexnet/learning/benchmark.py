@@ -15,7 +15,7 @@ from alexnet.architecture.network import Network
 from alexnet.errors import TrainingError
 from alexnet.learning.allocator import keep_freed_memory
 from alexnet.learning.devices import choose_device, choose_precision
-from alexnet.learning.fused import FusedForward
+from alexnet.learning.fused import Colour, FusedForward
 from alexnet.learning.model import AlexNet, set_layout
 from alexnet.learning.recipe import DEFAULT
 from alexnet.learning.step import Loss, TrainingBatch, make_optimizer, training_step
@@ -118,7 +118,16 @@ def _train_loop(
     forward = FusedForward(model, precision=precision, dropout_rate=DEFAULT.dropout)
     loss = Loss(label_smoothing=DEFAULT.label_smoothing)
     places = torch.arange(len(labels), device=labels.device)
-    pictures = TrainingBatch(step=0, pictures=batch, labels=labels, total=len(labels), places=places)
+    # Colours are changed on the way in, as `train` does.
+    gain, shift = torch.ones((len(labels), 1)), torch.zeros((len(labels), 3))
+    pictures = TrainingBatch(
+        step=0,
+        pictures=batch,
+        labels=labels,
+        total=len(labels),
+        places=places,
+        colour=Colour(gain=gain.to(batch.device), shift=shift.to(batch.device)),
+    )
 
     def step() -> None:
         training_step(forward, optimizer, pictures, loss=loss, clip_norm=DEFAULT.clip_norm)[0].item()

@@ -238,11 +238,13 @@ class Loop:
     @torch.no_grad()
     def _add_to_average(self) -> None:
         assert self.average is not None
-        # Early on the mean is over few steps: it would remember the random weights.
-        decay = min(
-            self.feed.recipe.averaging**AVERAGED_EVERY, 1 - 10 / (10 + self._steps() / AVERAGED_EVERY)
-        )
+        decay = self.feed.recipe.averaging**AVERAGED_EVERY if self._average_counts() else 0.0
         torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
+
+    def _average_counts(self) -> bool:
+        """Whether the mean has gone on for longer than its memory: before, it is a copy of the weights."""
+        since_first = self._steps() // AVERAGED_EVERY * AVERAGED_EVERY - AVERAGED_EVERY
+        return since_first * (1 - self.feed.recipe.averaging) > 1
 
     # --- figures
 
@@ -365,7 +367,7 @@ class Loop:
 
     def _kept(self) -> AlexNet:
         """The model that is judged and saved."""
-        return self.model if self.average is None else self.average
+        return self.average if self.average is not None and self._average_counts() else self.model
 
     def _validate(self) -> Report:
         weights = Weights(

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -107,4 +108,6 @@ def processes() -> Iterator[Processes]:
     try:
         yield Processes(rank=distributed.get_rank(), count=distributed.get_world_size(), local_rank=local)
     finally:
+        # What still holds the group would have its threads at work while Python ends, which aborts.
+        gc.collect()
         distributed.destroy_process_group()

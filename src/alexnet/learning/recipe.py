@@ -32,13 +32,15 @@ class Recipe:
     clip_norm: float = 1.0  # gradients are scaled down to at most this norm: large rates do not diverge
     mirror: bool = True  # mirror half of the pictures, where a mirrored picture keeps its class
     crop: Crop = "resized"  # boxes of any size and place; or the view's crop, shifted; or its centre
-    least_area: float = 0.35  # of a resized crop, share of the picture's
-    jitter: float = 0.0  # of contrast and brightness: factors up to 1 +- this
+    least_area: float = 0.25  # of a resized crop, share of the picture's
+    jitter: float = 0.2  # of contrast and brightness: factors up to 1 +- this
     colour_noise: float = 0.0  # strength of noise along the colours' principal components
     cutmix: float = 0.0  # share of the steps in which pictures have a box of another pasted in
     label_smoothing: float = 0.1  # share of the target that is spread over all classes
     dropout: float = 0.5  # of hidden fully connected units, in networks without Dropout layers of their own
-    averaging: float = 0.0  # decay a step of the running mean of the weights that is judged and kept; 0: none
+    averaging: float = (
+        0.999  # decay a step of the running mean of the weights that is judged and kept; 0: none
+    )
     balance: Balance = "none"  # of uneven classes: rare ones weigh more in the loss, or are drawn more often
 
     def __post_init__(self) -> None:
@@ -86,7 +88,9 @@ PAPER = Recipe(
     clip_norm=inf,
     mirror=True,
     crop="shifted",
+    jitter=0.0,
     colour_noise=0.1,
+    averaging=0.0,
     label_smoothing=0.0,
     dropout=0.5,
 )

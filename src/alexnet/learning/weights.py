@@ -16,8 +16,9 @@ from torch import Tensor
 from alexnet.architecture.network import from_mapping, to_mapping
 from alexnet.errors import AlexNetError, WeightsError
 from alexnet.images.views import View
+from alexnet.learning.allocator import keep_freed_memory
 from alexnet.learning.classifier import Classifier, Logits
-from alexnet.learning.devices import autocast
+from alexnet.learning.fused import FusedForward
 from alexnet.learning.model import AlexNet, set_layout
 from alexnet.writing import written_whole
 
@@ -90,13 +91,18 @@ def load_weights(path: str | Path) -> Weights:
 
 
 def torch_classifier(weights: Weights, *, device: torch.device, precision: torch.dtype) -> Classifier:
-    """The weights' model as a Classifier that runs in torch on `device`; it is put in evaluation mode."""
+    """The weights' model as a Classifier that runs in torch on `device`; it is put in evaluation mode.
+
+    On a processor, the process keeps freed memory from then on (`keep_freed_memory`).
+    """
     model = weights.model.to(device).eval()
+    forward = FusedForward(model, precision=precision).eval()
+    if device.type == "cpu":
+        keep_freed_memory()
 
     @torch.inference_mode()
     def run(batch: Any) -> Logits:
-        with autocast(device, precision):
-            logits: Tensor = model(torch.from_numpy(batch).to(device))
+        logits: Tensor = forward(torch.from_numpy(batch).to(device))
         result: Logits = logits.float().cpu().numpy()
         return result
 

@@ -1,0 +1,431 @@
+"""Several processes that train one network: parts of batches, the same curve as one process, lost ones."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from alexnet import Network, TrainingError, to_toml
+from alexnet.learning.processes import ALONE, Processes, processes
+from alexnet.learning.progress import Tally
+
+Python = tuple[list[str], dict[str, str]]
+
+# --- whose part is what -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", range(1, 10))
+def test_the_parts_cover_every_batch_once_and_in_order(count: int) -> None:
+    for pictures in [*range(40), 127, 128, 129, 1000]:
+        parts = [range(pictures)[Processes(rank=rank, count=count).part(pictures)] for rank in range(count)]
+        assert [place for part in parts for place in part] == list(range(pictures))
+
+
+@pytest.mark.parametrize("count", range(2, 10))
+def test_the_parts_are_nearly_alike_and_keep_neighbours_together(count: int) -> None:
+    """Neighbours, 0 and 1, 2 and 3 and so on, are what cutmix mixes."""
+    for pictures in range(200):
+        parts = [Processes(rank=rank, count=count).part(pictures) for rank in range(count)]
+        sizes = [part.stop - part.start for part in parts]
+        assert max(sizes) - min(sizes) <= 2 + pictures % 2
+        assert all(part.start % 2 == 0 or part.start == pictures for part in parts)
+
+
+def test_one_alone_does_what_it_would_without_others() -> None:
+    module = torch.nn.Linear(2, 2)
+    tally = Tally.on(torch.device("cpu"))
+    assert ALONE.leads
+    assert ALONE.share(module) is module
+    assert ALONE.total_of(tally) is tally
+    assert ALONE.gather(5) == [5]
+    assert ALONE.agree_on(lambda: 6) == 6
+
+
+def test_who_was_not_started_with_others_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with processes() as together:
+        assert together == ALONE
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    with processes() as together:
+        assert together == ALONE
+
+
+@pytest.mark.parametrize("missing", ["RANK", "LOCAL_RANK", "MASTER_ADDR"])
+def test_an_environment_that_is_not_torchrun_s_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    whole = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}
+    whole |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    for name, value in whole.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv(missing)
+    with pytest.raises(TrainingError, match="start all with torchrun"), processes():
+        pass
+
+
+# --- two and three against one ----------------------------------------------------------------------------
+
+_WORKER = """
+import json, os, sys
+import alexnet.cli
+for line in sys.stdin:
+    told = json.loads(line)
+    os.environ.update(told["environment"])
+    with open(told["stderr"], "w") as sys.stderr:
+        sys.stdout = sys.stderr
+        try:
+            alexnet.cli.app(told["arguments"], prog_name="alexnet")
+        except SystemExit as end:
+            code = end.code
+    print(code, file=sys.__stdout__, flush=True)
+"""
+"""Runs one command after the other: importing torch takes longer than all that they do."""
+
+
+@pytest.fixture(scope="module")
+def workers(python: Python) -> Iterator[list[subprocess.Popen[str]]]:
+    command, environment = python
+    pipe = subprocess.PIPE
+    started = [
+        subprocess.Popen(
+            [*command, "-c", _WORKER],
+            env=environment | {"OMP_NUM_THREADS": "1"} | loopback(),
+            stdin=pipe,
+            stdout=pipe,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    yield started
+    for each in started:
+        each.communicate(timeout=60)
+
+
+def loopback() -> dict[str, str]:
+    """Gloo by way of this machine alone, whatever its name resolves to."""
+    names = {name for _, name in socket.if_nameindex()}
+    return {"GLOO_SOCKET_IFNAME": "lo"} if "lo" in names else {}
+
+
+def free_port() -> int:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        port: int = bound.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="module")
+def pictures(paint: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures") / "photos"
+    paint(folder / "train", count=12)
+    paint(folder / "val", count=5)
+    return folder
+
+
+@pytest.fixture
+def cache(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return {"ALEXNET_CACHE": str(tmp_path_factory.getbasetemp() / "cache-of-processes")}
+
+
+@pytest.fixture
+def arguments(small: Network, pictures: Path, tmp_path: Path) -> Callable[..., list[str]]:
+    """Of a command that trains with all that is random."""
+    network = tmp_path / "small.toml"
+    network.write_text(to_toml(small))
+
+    def arguments(output: Path, *more: str, data: Path = pictures) -> list[str]:
+        usual = ["train", str(data), "--network", str(network), "--output", str(output), "--resume"]
+        usual += ["--epochs", "3", "--batch-size", "8", "--lr", "0.02", "--precision", "fp32"]
+        usual += ["--workers", "1", "--device", "cpu", "--with", "jitter=0.3", "--with", "colour_noise=0.1"]
+        return [*usual, "--with", "cutmix=0.5", "--with", "dropout=0.3", "--with", "averaging=0.9", *more]
+
+    return arguments
+
+
+@pytest.fixture
+def together(
+    workers: list[subprocess.Popen[str]], cache: dict[str, str], tmp_path: Path
+) -> Callable[..., list[tuple[int, str]]]:
+    """Run a command in so many processes; the exit code of each and what it said.
+
+    `meanwhile` is called with their ids once they are at it.
+    """
+
+    def together(
+        count: int, arguments: list[str], meanwhile: Callable[[list[int]], None] = lambda _: None
+    ) -> list[tuple[int, str]]:
+        port = str(free_port())
+        for rank, worker in enumerate(workers[:count]):
+            own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count)}
+            shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port} | cache
+            told = {"arguments": arguments, "environment": own | shared, "stderr": str(tmp_path / f"{rank}")}
+            assert worker.stdin is not None
+            worker.stdin.write(json.dumps(told) + "\n")
+            worker.stdin.flush()
+        meanwhile([worker.pid for worker in workers[:count]])
+        codes = [worker.stdout.readline() for worker in workers[:count] if worker.stdout is not None]
+        return [(int(code), (tmp_path / f"{rank}").read_text()) for rank, code in enumerate(codes)]
+
+    return together
+
+
+def figures(path: Path) -> dict[str, np.ndarray[Any, Any]]:
+    """The columns of metrics.csv or steps.csv, but for times."""
+    with path.open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    names = [name for name in lines[0] if name not in ("seconds", "pictures_per_second")]
+    return {name: np.array([float(line[name]) for line in lines]) for name in names}
+
+
+def assert_alike(one: Path, several: Path) -> None:
+    """The same curves and weights: a sum in another order is all that differs."""
+    for name in ("steps.csv", "metrics.csv"):
+        expected, found = figures(one / name), figures(several / name)
+        assert expected.keys() == found.keys()
+        for column, values in expected.items():
+            # Six digits are written.
+            np.testing.assert_allclose(found[column], values, rtol=1e-5, err_msg=f"{name}: {column}")
+    for name in ("last.safetensors", "best.safetensors"):
+        weights, others = load_file(one / name), load_file(several / name)
+        assert weights.keys() == others.keys()
+        for each, tensor in weights.items():
+            torch.testing.assert_close(others[each], tensor, rtol=1e-4, atol=1e-5)
+    names = {path.name for path in several.iterdir() if not path.name.startswith("events.")}
+    assert names == {path.name for path in one.iterdir() if not path.name.startswith("events.")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("count", "more"),
+    [
+        (2, ()),
+        (3, ()),
+        (2, ("--batch-size", "5")),  # 36 pictures: the last batch is of one, and one process has none of it
+        (3, ("--batch-size", "7", "--balance", "weights")),
+        (2, ("--balance", "sampling")),
+        (2, ("--recipe", "paper", "--batch-size", "10", "--epochs", "2")),
+    ],
+    ids=str,
+)
+def test_several_processes_train_what_one_would(
+    together: Callable[..., list[tuple[int, str]]],
+    arguments: Callable[..., list[str]],
+    tmp_path: Path,
+    count: int,
+    more: tuple[str, ...],
+) -> None:
+    one, several = tmp_path / "one", tmp_path / "several"
+    assert [code for code, _ in together(1, arguments(one, *more))] == [0]
+    ended = together(count, arguments(several, *more))
+    assert [code for code, _ in ended] == [0] * count, ended
+    assert_alike(one, several)
+    # The leading one speaks, the others do not.
+    assert "validation: top-1" in ended[0][1]
+    assert [said for _, said in ended[1:]] == [""] * (count - 1)
+    described = [json.loads((folder / "run.json").read_text()) for folder in (one, several)]
+    assert [each["processes"] for each in described] == [1, count]
+    assert described[0]["best_validation_top1"] == described[1]["best_validation_top1"]
+
+
+@pytest.mark.slow
+def test_pictures_that_cannot_be_read_are_left_out_alike_and_all_listed(
+    together: Callable[..., list[tuple[int, str]]],
+    arguments: Callable[..., list[str]],
+    paint: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    data = tmp_path / "photos"
+    paint(data / "train", count=12)
+    paint(data / "val", count=5)
+    bad = [data / "train" / "red" / f"{index:02}.png" for index in (3, 4, 5, 8)]
+    bad += [data / "train" / "blue" / "00.png", data / "val" / "red" / "02.png"]
+    for path in bad:
+        path.write_bytes(b"not a picture")
+    more = ("--most-unreadable", "0.2", "--with", "cutmix=0")  # it mixes what is left in another way
+    one, several = tmp_path / "one", tmp_path / "several"
+    assert [code for code, _ in together(1, arguments(one, *more, data=data))] == [0]
+    ended = together(2, arguments(several, *more, data=data))
+    assert [code for code, _ in ended] == [0, 0], ended
+    assert_alike(one, several)
+    for folder in (one, several):
+        with (folder / "skipped.csv").open(newline="") as file:
+            assert {line["picture"] for line in csv.DictReader(file)} == {str(path) for path in bad}
+
+
+@pytest.mark.slow
+def test_a_whole_part_that_cannot_be_read_holds_nobody_up(
+    together: Callable[..., list[tuple[int, str]]],
+    arguments: Callable[..., list[str]],
+    paint: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    """Of the first batch, and so of all that the leading process has seen by then."""
+    data = tmp_path / "photos"
+    paint(data / "train", count=12)
+    paint(data / "val", count=5)
+    first = np.random.default_rng((0, 1)).permutation(36)[:4]
+    files = sorted((data / "train").rglob("*.png"))
+    for index in first:
+        files[index].write_bytes(b"not a picture")
+    more = ("--most-unreadable", "0.2", "--with", "cutmix=0", "--with", "averaging=0")
+    one, several = tmp_path / "one", tmp_path / "several"
+    assert [code for code, _ in together(1, arguments(one, *more, data=data))] == [0]
+    ended = together(2, arguments(several, *more, data=data))
+    assert [code for code, _ in ended] == [0, 0], ended
+    assert_alike(one, several)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("counts", [(2, 1), (1, 2), (2, 3)])
+def test_another_number_of_processes_may_go_on_with_a_run(
+    together: Callable[..., list[tuple[int, str]]],
+    arguments: Callable[..., list[str]],
+    tmp_path: Path,
+    counts: tuple[int, int],
+) -> None:
+    """Even from the last step of an epoch, where nothing but the validation is left to do."""
+    one, several = tmp_path / "one", tmp_path / "several"
+    settings = ("--batch-size", "6", "--checkpoint", "0s")
+    together(1, arguments(one, *settings, "--epochs", "4"))
+    # The rate follows the whole run: a first part of it with the schedule of all.
+    before = together(counts[0], arguments(several, *settings, "--epochs", "4", "--patience", "1"))
+    assert [code for code, _ in before] == [0] * counts[0], before
+    assert len(figures(several / "metrics.csv")["epoch"]) < 4
+    ended = together(counts[1], arguments(several, *settings, "--epochs", "4"))
+    assert [code for code, _ in ended] == [0] * counts[1], ended
+    assert_alike(one, several)
+
+
+@pytest.mark.slow
+def test_a_time_limit_ends_all_at_the_same_step(
+    together: Callable[..., list[tuple[int, str]]], arguments: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    ended = together(2, arguments(tmp_path / "run", "--time-limit", "2s", "--epochs", "100000"))
+    assert [code for code, _ in ended] == [0, 0], ended
+    pictures = figures(tmp_path / "run" / "metrics.csv")["pictures"][-1]
+    again = together(2, arguments(tmp_path / "run", "--time-limit", "2s", "--epochs", "100000"))
+    assert [code for code, _ in again] == [0, 0], again
+    assert figures(tmp_path / "run" / "metrics.csv")["pictures"][-1] == pictures
+
+
+@pytest.mark.slow
+def test_an_error_of_the_leading_process_ends_all_in_one_line(
+    together: Callable[..., list[tuple[int, str]]], arguments: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine").write_text("mine")
+    ended = together(2, arguments(tmp_path / "run"))
+    assert [code for code, _ in ended] == [2, 2]
+    for _, said in ended:
+        assert said.splitlines()[-1].startswith(f"alexnet: {tmp_path / 'run'}: not empty")
+        assert "Traceback" not in said
+
+
+@pytest.mark.slow
+def test_a_batch_too_small_for_so_many_is_refused(
+    together: Callable[..., list[tuple[int, str]]], arguments: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    ended = together(3, arguments(tmp_path / "run", "--batch-size", "5"))
+    assert [code for code, _ in ended] == [2, 2, 2]
+    assert "batch size: 5 for 3 processes; must be at least 2 for each" in ended[0][1]
+
+
+# --- one that is stopped, or lost -------------------------------------------------------------------------
+
+
+def wait_for_states(folder: Path, number: int, *, still: Callable[[], bool] = lambda: True) -> None:
+    """Until so many states have been written."""
+    path, seen = folder / "state.safetensors", set[int]()
+    while len(seen) <= number:
+        assert still()
+        with suppress(FileNotFoundError):
+            seen.add(path.stat().st_mtime_ns)
+
+
+LONG = ("--epochs", "30", "--checkpoint", "0s")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("to", [0, 1])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_to_one_stops_all_and_together_they_go_on(
+    together: Callable[..., list[tuple[int, str]]],
+    arguments: Callable[..., list[str]],
+    tmp_path: Path,
+    number: signal.Signals,
+    code: int,
+    to: int,
+) -> None:
+    def signal_one(ids: list[int]) -> None:
+        wait_for_states(tmp_path / "run", 3)
+        os.kill(ids[to], number)
+
+    ended = together(2, arguments(tmp_path / "run", *LONG), signal_one)
+    assert [each for each, _ in ended] == [code, 0], ended
+    ended = together(2, arguments(tmp_path / "run", *LONG))
+    assert [each for each, _ in ended] == [0, 0], ended
+    together(2, arguments(tmp_path / "undisturbed", *LONG))
+    assert_alike(tmp_path / "undisturbed", tmp_path / "run")
+
+
+_NOTED = """
+import os, pathlib, runpy
+noted = pathlib.Path(os.environ["NOTED"], os.environ["TORCHELASTIC_RESTART_COUNT"] + "-" + os.environ["RANK"])
+noted.write_text(str(os.getpid()))
+runpy.run_module("alexnet", run_name="__main__", alter_sys=True)
+"""
+"""`python -m alexnet`, with its id noted by the number of the start and its rank."""
+
+
+@pytest.mark.slow
+def test_torchrun_starts_all_again_where_one_was_lost(
+    together: Callable[..., list[tuple[int, str]]],
+    arguments: Callable[..., list[str]],
+    python: Python,
+    cache: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    """First one that follows is killed, then the one that leads."""
+    script, noted, folder = tmp_path / "noted.py", tmp_path / "ids", tmp_path / "run"
+    script.write_text(_NOTED)
+    noted.mkdir()
+    command = [python[0][0], "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += ["--max-restarts", "2", str(script), *arguments(folder, *LONG)]
+    # Without this, torchrun's restarted processes may find each other's addresses of before.
+    own = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1", "OMP_NUM_THREADS": "1", "NOTED": str(noted)}
+    environment = python[1] | own | loopback() | cache
+    begin = perf_counter()
+    with (tmp_path / "said").open("w") as said:
+        torchrun = subprocess.Popen(command, env=environment, stdout=said, stderr=said)
+
+    def runs() -> bool:
+        return torchrun.poll() is None and perf_counter() - begin < 200
+
+    try:
+        for restart, rank in ((0, 1), (1, 0)):
+            path = noted / f"{restart}-{rank}"
+            while not path.exists() or not path.read_text():
+                assert runs(), (tmp_path / "said").read_text()
+            wait_for_states(folder, 3, still=runs)
+            os.kill(int(path.read_text()), signal.SIGKILL)
+        assert torchrun.wait(timeout=200) == 0, (tmp_path / "said").read_text()
+    finally:
+        torchrun.terminate()
+        torchrun.wait()
+    assert {path.name for path in noted.iterdir()} == {f"{start}-{rank}" for start in "012" for rank in "01"}
+    together(2, arguments(tmp_path / "undisturbed", *LONG))
+    assert_alike(tmp_path / "undisturbed", folder)
