@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from select import select
 from time import perf_counter
 from typing import Any
 
@@ -80,8 +81,16 @@ def test_an_environment_that_is_not_torchrun_s_is_an_error(
 # --- two and three against one ----------------------------------------------------------------------------
 
 _WORKER = """
-import json, os, sys
+import json, os, signal, sys
 import alexnet.cli
+from alexnet.learning import loop
+plain = loop.training_step
+def counted(*arguments, **settings):
+    told["steps"] -= 1
+    if not told["steps"]:
+        signal.raise_signal(told["signal"])
+    return plain(*arguments, **settings)
+loop.training_step = counted
 for line in sys.stdin:
     told = json.loads(line)
     os.environ.update(told["environment"])
@@ -93,11 +102,11 @@ for line in sys.stdin:
             code = end.code
     print(code, file=sys.__stdout__, flush=True)
 """
-"""Runs one command after the other: importing torch takes longer than all that they do."""
+"""Runs one command after the other, and sends itself a signal in one of its steps, where that is wanted."""
 
 
 @pytest.fixture(scope="module")
-def workers(python: Python) -> Iterator[list[subprocess.Popen[str]]]:
+def workers(python: Python) -> Iterator[list[subprocess.Popen[bytes]]]:
     command, environment = python
     pipe = subprocess.PIPE
     started = [
@@ -106,7 +115,7 @@ def workers(python: Python) -> Iterator[list[subprocess.Popen[str]]]:
             env=environment | {"OMP_NUM_THREADS": "1"} | loopback(),
             stdin=pipe,
             stdout=pipe,
-            text=True,
+            bufsize=0,
         )
         for _ in range(3)
     ]
@@ -158,27 +167,34 @@ def arguments(small: Network, pictures: Path, tmp_path: Path) -> Callable[..., l
 
 @pytest.fixture
 def together(
-    workers: list[subprocess.Popen[str]], cache: dict[str, str], tmp_path: Path
+    workers: list[subprocess.Popen[bytes]], cache: dict[str, str], tmp_path: Path
 ) -> Callable[..., list[tuple[int, str]]]:
     """Run a command in so many processes; the exit code of each and what it said.
 
-    `meanwhile` is called with their ids once they are at it.
+    `sent` has, by rank, the step of this start in which it gets a signal, and which.
     """
 
     def together(
-        count: int, arguments: list[str], meanwhile: Callable[[list[int]], None] = lambda _: None
+        count: int, arguments: list[str], sent: dict[int, tuple[int, int]] | None = None
     ) -> list[tuple[int, str]]:
         port = str(free_port())
         for rank, worker in enumerate(workers[:count]):
             own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count)}
             shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port} | cache
-            told = {"arguments": arguments, "environment": own | shared, "stderr": str(tmp_path / f"{rank}")}
+            steps, number = (sent or {}).get(rank, (0, 0))
+            told: dict[str, Any] = {"arguments": arguments, "steps": steps, "signal": number}
+            told |= {"environment": own | shared, "stderr": str(tmp_path / f"{rank}")}
             assert worker.stdin is not None
-            worker.stdin.write(json.dumps(told) + "\n")
-            worker.stdin.flush()
-        meanwhile([worker.pid for worker in workers[:count]])
-        codes = [worker.stdout.readline() for worker in workers[:count] if worker.stdout is not None]
-        return [(int(code), (tmp_path / f"{rank}").read_text()) for rank, code in enumerate(codes)]
+            worker.stdin.write(json.dumps(told).encode() + b"\n")
+        ended = []
+        for rank, worker in enumerate(workers[:count]):
+            assert worker.stdout is not None
+            if not select([worker.stdout], [], [], 100)[0]:
+                for each in workers:
+                    each.kill()
+                pytest.fail(f"process {rank} of {count} waits for the others, and they for it")
+            ended.append((int(worker.stdout.readline()), (tmp_path / f"{rank}").read_text()))
+        return ended
 
     return together
 
@@ -239,6 +255,16 @@ def test_several_processes_train_what_one_would(
     described = [json.loads((folder / "run.json").read_text()) for folder in (one, several)]
     assert [each["processes"] for each in described] == [1, count]
     assert described[0]["best_validation_top1"] == described[1]["best_validation_top1"]
+
+
+@pytest.mark.slow
+def test_the_comparison_can_fail(
+    together: Callable[..., list[tuple[int, str]]], arguments: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    together(1, arguments(tmp_path / "one"))
+    together(1, arguments(tmp_path / "other", "--seed", "1"))
+    with pytest.raises(AssertionError, match=r"steps\.csv"):
+        assert_alike(tmp_path / "one", tmp_path / "other")
 
 
 @pytest.mark.slow
@@ -360,6 +386,7 @@ LONG = ("--epochs", "30", "--checkpoint", "0s")
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("step", [1, 12])  # five an epoch; a line of steps.csv is of ten
 @pytest.mark.parametrize("to", [0, 1])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_to_one_stops_all_and_together_they_go_on(
@@ -369,16 +396,13 @@ def test_a_signal_to_one_stops_all_and_together_they_go_on(
     number: signal.Signals,
     code: int,
     to: int,
+    step: int,
 ) -> None:
-    def signal_one(ids: list[int]) -> None:
-        wait_for_states(tmp_path / "run", 3)
-        os.kill(ids[to], number)
-
-    ended = together(2, arguments(tmp_path / "run", *LONG), signal_one)
+    ended = together(2, arguments(tmp_path / "run", "--epochs", "4"), {to: (step, number)})
     assert [each for each, _ in ended] == [code, 0], ended
-    ended = together(2, arguments(tmp_path / "run", *LONG))
+    ended = together(2, arguments(tmp_path / "run", "--epochs", "4"))
     assert [each for each, _ in ended] == [0, 0], ended
-    together(2, arguments(tmp_path / "undisturbed", *LONG))
+    together(2, arguments(tmp_path / "undisturbed", "--epochs", "4"))
     assert_alike(tmp_path / "undisturbed", tmp_path / "run")
 
 

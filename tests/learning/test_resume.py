@@ -58,6 +58,15 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     return folder
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Bits are the same for the same number of threads; the commands that are started here have one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def pictures(paint: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Coloured pictures of which a third lies in a wrong class, so that the accuracy goes up and down."""
@@ -181,6 +190,11 @@ IN_VALIDATION = 2 * (STEPS + 1)  # the second one
 def test_a_run_without_a_stop_is_what_all_are_compared_with(run: Run, undisturbed: dict[str, Any]) -> None:
     """Saving its state after every step changes nothing, nor does `resume` where there is nothing yet."""
     assert_same(run().output, undisturbed)
+
+
+def test_the_comparison_can_fail(run: Run, undisturbed: dict[str, Any]) -> None:
+    found = outcome(run(seed=2).output)
+    assert [name for name in found if found[name] == undisturbed[name]] == ["files"]
 
 
 @pytest.mark.slow
@@ -487,6 +501,7 @@ def test_what_was_being_written_when_it_was_killed_does_not_stay(
     for name in FILES | {"state-before.safetensors", "state-next.safetensors", "division.json"}:
         (tmp_path / "run" / f".{name}.abcd1234").write_bytes(b"half")
         (tmp_path / "run" / f".{name}.link").write_bytes(b"half")
+    (tmp_path / "run" / ".tmpAb1cD2").write_bytes(b"half")
     assert_same(run().output, undisturbed)
 
 
@@ -525,6 +540,7 @@ _SERVER = """
 import json, os, sys
 import alexnet.cli, alexnet.learning.report_figures, alexnet.learning.shard_feed
 import alexnet.learning.torchvision, alexnet.learning.train, alexnet.terminal
+import matplotlib.figure, matplotlib.backends.backend_svg, tensorboardX, torch._dynamo
 for line in sys.stdin:
     told = json.loads(line)
     child = os.fork()
@@ -721,15 +737,16 @@ def test_killed_twenty_times_at_any_moment_it_ends_as_if_it_had_not_been(
     done(start(tmp_path / "undisturbed", *epochs))
     expected, folder, random = outcome(tmp_path / "undisturbed"), tmp_path / "run", Random(seed)
     kinds: list[Callable[[], Moment]] = [
-        *[lambda: seconds_after(random.uniform(0.0, 0.2))] * 6,
+        *[lambda: seconds_after(random.uniform(0.0, 0.03))] * 3,
+        *[lambda: seconds_after(random.uniform(0.0, 0.3))] * 4,
         *[lambda: states_after(folder, random.randint(1, 4))] * 5,
         *[lambda: in_validation(folder)] * 4,
-        *[lambda: in_writing(folder, random.choice(["state", "state", "last", "metrics", "run"]))] * 8,
+        *[lambda: in_writing(folder, random.choice(["state", "tmp", "tmp", "last", "metrics", "run"]))] * 8,
     ]
     random.shuffle(kinds)
     hit: list[str] = []
     for number, moment in enumerate(kinds):
-        before = newest(folder)
+        before, left = newest(folder), set(aside(folder))
         process = start(folder, *epochs, plainly=number in (3, 8))
         if not stop_at(process, moment(), signal.SIGKILL):
             break
@@ -737,7 +754,7 @@ def test_killed_twenty_times_at_any_moment_it_ends_as_if_it_had_not_been(
         state = newest(folder)
         hit.append(
             "writing"
-            if aside(folder)
+            if set(aside(folder)) - left
             else "start"
             if state == before
             else "validation"

@@ -85,6 +85,8 @@ class Loop:
     step: int = 0  # done in this epoch
     pictures: int = 0  # trained on in the epochs before
     interrupted: bool = False
+    over: bool = False
+    terminated: bool = False  # by SIGTERM to this or another process: what all of them know
     twins: tuple[str, ...] = ()  # a line on pictures that are in both splits
     unreadable: dict[str, str] = field(default_factory=dict)  # validation pictures, and why
 
@@ -113,14 +115,17 @@ class Loop:
         if self.processes.leads:
             runs.write_division(self.folder, self.data)
         self._describe()
-        while self.step or not self._is_over():  # a step: the clock ended the epoch that is gone on with
+        self.over = self._is_over()
+        while self.step or not self.over:  # a step: the clock ended the epoch that is gone on with
             self._epoch()
-            if self.interrupts.terminated:
+            if self.terminated:
                 break
             if self.processes.total_of(self.tally).pictures:
                 self._close_epoch()
+            else:
+                self.over = self._is_over()
             self.step = 0
-        if not self.epochs and not self.interrupts.terminated:
+        if not self.epochs and not self.terminated:
             cause = "interrupted" if self.interrupted else "the time limit was reached"
             raise TrainingError(
                 f"training: {cause} before its first step; nothing was saved; give it more time"
@@ -142,7 +147,7 @@ class Loop:
             pictures=self.pictures,
             seconds=self.limit.elapsed(),
             interrupted=self.interrupted,
-            terminated=self.interrupts.terminated,
+            terminated=self.terminated,
             skipped=skipped,
             warnings=(*self.data.warnings, *self.twins),
         )
@@ -198,7 +203,7 @@ class Loop:
                     self.step = self.feed.steps  # also where the last has no picture that can be read
         except KeyboardInterrupt:
             self.interrupted = True
-            if self.interrupts.terminated:
+            if self.terminated:
                 return
         self._add_line()
 
@@ -227,7 +232,7 @@ class Loop:
     def _is_stopped(self) -> bool:
         """Whether Ctrl-C or SIGTERM came, to any process: then all are in it."""
         told = self.processes.gather((self.interrupts.count > 0, self.interrupts.terminated))
-        self.interrupts.terminated = any(terminated for _, terminated in told)
+        self.terminated = any(terminated for _, terminated in told)
         return any(map(any, told))
 
     def _is_due(self) -> bool:
@@ -323,10 +328,11 @@ class Loop:
             report = self._validate()
             self.limit.validation_seconds = perf_counter() - started
         except KeyboardInterrupt:
-            self.interrupted = True
+            self.interrupted = self.over = True
             if whole:  # a run that goes on validates it after all
                 self._checkpoint()
-            if self.interrupts.terminated:
+            self.terminated = self.interrupts.terminated
+            if self.terminated:
                 return
         if report is not None:
             self._check(report.loss)
@@ -355,8 +361,9 @@ class Loop:
         self.interrupted = self._is_stopped() or self.interrupted
         if self.processes.leads:
             self._save(best=improved or not (self.folder / runs.BEST).exists(), whole=whole)
+        self.over = self._is_over()
         # Of an epoch that was cut short, the state is from before this.
-        if whole and report is not None and (self._is_over() or self._is_due()):
+        if whole and report is not None and (self.over or self._is_due()):
             self._checkpoint()
 
     def _look_for_twins(self) -> None:

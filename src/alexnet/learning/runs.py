@@ -99,8 +99,9 @@ def _is_beginning(name: str) -> bool:
 
 def remove_half_written(folder: Path) -> None:
     """Remove what was being written aside when a run was killed."""
-    for child in folder.glob(".*"):
-        if any(child.name.startswith(f".{name}.") for name in WRITTEN_WHOLE):
+    # .tmp and six characters: what safetensors itself writes before it renames it.
+    for pattern in (*(f".{name}.*" for name in WRITTEN_WHOLE), ".tmp??????"):
+        for child in folder.glob(pattern):
             child.unlink(missing_ok=True)
 
 
