@@ -20,14 +20,13 @@ from typing import overload
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from alexnet.errors import DataError, PictureError
 from alexnet.images.batches import load_batches
 from alexnet.images.decode import Picture
 from alexnet.images.pack_file import PATH_BYTES, Changes, PackFile, Record
 from alexnet.images.splits import LazyPictures, Split
-from alexnet.images.views import View, center
+from alexnet.images.views import View, center, resized
 
 FORMAT = 1
 """Part of the files' name: to be raised when the same file is decoded or stretched to other pixels, or lies
@@ -239,11 +238,8 @@ def pack(
 
 
 def stretched(picture: Picture, side: int) -> Picture:
-    """Return the whole picture, (side, side, 3), by Pillow's antialiased bilinear resize."""
-    grey = picture.strides[2] == 0  # one channel is a third of the work
-    image = Image.fromarray(picture[:, :, 0] if grey else picture)
-    square = np.asarray(image.resize((side, side), Image.Resampling.BILINEAR))
-    return np.repeat(square[:, :, np.newaxis], 3, axis=2) if grey else square
+    """Return the whole picture, (side, side, 3)."""
+    return resized(picture, side, side)
 
 
 def file_key(path: str) -> bytes:

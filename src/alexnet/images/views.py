@@ -112,6 +112,13 @@ def _resize(picture: Picture, view: View, height: int, width: int) -> Picture:
     top = (source_height - shorter) / 2 + (view.resize - height) // 2 * shorter / view.resize
     left = (source_width - shorter) / 2 + (view.resize - width) // 2 * shorter / view.resize
     box = (left, top, left + width * shorter / view.resize, top + height * shorter / view.resize)
+    return resized(picture, height, width, box=box)
+
+
+def resized(
+    picture: Picture, height: int, width: int, *, box: tuple[float, float, float, float] | None = None
+) -> Picture:
+    """Return the picture, or its `box` (left, top, right, bottom), by an antialiased bilinear resize."""
     # A grey picture repeats one channel by stride 0: one channel is a third of the work.
     grey = picture.strides[2] == 0
     image = Image.fromarray(picture[:, :, 0] if grey else picture)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from time import perf_counter
@@ -19,6 +19,8 @@ from alexnet.learning.fused import Colour, FusedForward
 from alexnet.learning.model import AlexNet, set_layout
 from alexnet.learning.recipe import DEFAULT
 from alexnet.learning.step import Loss, TrainingBatch, make_optimizer, training_step
+
+_WARM_UP = 2  # steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,23 +64,41 @@ def benchmark_training(
             AlexNet(network, mean=mean).to(on), batch, labels, chosen
         ),
     }
+    turns = {name: [step] * (_WARM_UP + rounds) for name, step in ways.items()}
+    return time_by_turns(turns, warm_up=_WARM_UP, pictures=batch_size, device=on, on_progress=on_progress)
+
+
+def time_by_turns(
+    ways: Mapping[str, Sequence[Callable[[], None]]],
+    *,
+    warm_up: int,
+    pictures: int,
+    device: torch.device,
+    on_progress: Callable[[str], None],
+) -> tuple[Timing, ...]:
+    """Time what each way does in each turn, all ways' first turns before their second ones.
+
+    Every way has as many turns, of which the first `warm_up` are not counted; the others are of as many
+    `pictures` each.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for turn in range(-2, rounds):
-        for name, step in ways.items():
-            on_progress(f"{name}: {'warm-up' if turn < 0 else f'round {turn + 1} of {rounds}'}")
+    for number, turn in enumerate(zip(*ways.values(), strict=True), start=1 - warm_up):
+        rounds = len(next(iter(ways.values()))) - warm_up
+        for (name, times), run in zip(seconds.items(), turn, strict=True):
+            on_progress(f"{name}: {'warm-up' if number < 1 else f'round {number} of {rounds}'}")
             started = perf_counter()
-            step()
-            if on.type == "cuda":
-                torch.cuda.synchronize(on)
-            if turn >= 0:
-                seconds[name].append(perf_counter() - started)
+            run()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            if number >= 1:
+                times.append(perf_counter() - started)
     plain = median(next(iter(seconds.values())))
     return tuple(
         Timing(
             name=name,
-            pictures_per_second=batch_size / median(times),
-            slowest=batch_size / max(times),
-            fastest=batch_size / min(times),
+            pictures_per_second=pictures / median(times),
+            slowest=pictures / max(times),
+            fastest=pictures / min(times),
             ratio=plain / median(times),
         )
         for name, times in seconds.items()

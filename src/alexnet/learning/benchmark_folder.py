@@ -6,10 +6,9 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from itertools import count, islice
 from pathlib import Path
-from statistics import median
-from time import perf_counter
 
 import numpy as np
 import torch
@@ -24,7 +23,7 @@ from alexnet.images.packed import pack, whole
 from alexnet.images.splits import Dataset
 from alexnet.images.views import View
 from alexnet.learning.allocator import keep_freed_memory
-from alexnet.learning.benchmark import Timing, plain_loop
+from alexnet.learning.benchmark import Timing, plain_loop, time_by_turns
 from alexnet.learning.devices import choose_device, choose_precision
 from alexnet.learning.feed import Feed
 from alexnet.learning.fused import FusedForward
@@ -78,28 +77,10 @@ def benchmark_folder(
                 network, data, view, recipe, chosen, workers, on, Path(folder), again=True
             ),
         }
-        seconds: dict[str, list[float]] = {name: [] for name in ways}
-        for turn in range(-1, rounds):
-            for name, run in ways.items():
-                on_progress(f"{name}: {'warm-up' if turn < 0 else f'round {turn + 1} of {rounds}'}")
-                started = perf_counter()
-                run(steps if turn >= 0 else 1)
-                if on.type == "cuda":
-                    torch.cuda.synchronize(on)
-                if turn >= 0:
-                    seconds[name].append(perf_counter() - started)
-    plain = median(next(iter(seconds.values())))
-    pictures = batch_size * steps
-    return tuple(
-        Timing(
-            name=name,
-            pictures_per_second=pictures / median(times),
-            slowest=pictures / max(times),
-            fastest=pictures / min(times),
-            ratio=plain / median(times),
+        turns = {name: [partial(run, 1)] + [partial(run, steps)] * rounds for name, run in ways.items()}
+        return time_by_turns(
+            turns, warm_up=1, pictures=batch_size * steps, device=on, on_progress=on_progress
         )
-        for name, times in seconds.items()
-    )
 
 
 class _Photos(TorchDataset[tuple[Tensor, int]]):

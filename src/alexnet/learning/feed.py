@@ -23,10 +23,8 @@ from alexnet.learning.fused import Colour
 from alexnet.learning.processes import ALONE, Processes
 from alexnet.learning.recipe import Recipe
 from alexnet.learning.resident import Resident, room_on
-from alexnet.learning.source import Source, Statistics
+from alexnet.learning.source import Indices, Source, Statistics
 from alexnet.learning.step import TrainingBatch
-
-Indices = npt.NDArray[np.int64]
 
 _DRAWS = 10  # numbers a picture: area, shape, two of place, mirror, contrast, brightness, three of colour
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,14 +29,20 @@ from alexnet.learning.progress import Limit, Phase, Progress, Tally
 from alexnet.learning.recipe import Plateau, cosine
 from alexnet.learning.source import find_twins
 from alexnet.learning.state import State, remove_before, save_state
-from alexnet.learning.step import Loss, chance, class_weights, make_optimizer, set_rate, training_step
+from alexnet.learning.step import (
+    Loss,
+    chance,
+    class_weights,
+    make_optimizer,
+    set_rate,
+    trained_parameters,
+    training_step,
+)
 from alexnet.learning.weights import Weights, load_weights, save_weights, torch_classifier
 from alexnet.writing import link_whole
 
 STEPS_A_LINE = 10  # of steps.csv
-AVERAGED_EVERY = (
-    8  # steps between additions to the running mean of the weights: each costs as much as copying them
-)
+AVERAGED_EVERY = 8  # steps between additions to the weights' running mean: each costs as much as a copy
 CHANCE_STEPS = 2000  # after which the loss must have left chance; in short runs after a third of their steps
 _CHANCE_LEAST = 200
 _CHANCE_LINES = 10  # of steps.csv, whose mean is looked at
@@ -376,11 +383,12 @@ class Loop:
         """The model that is judged and saved."""
         return self.average if self.average is not None and self._average_counts() else self.model
 
-    def _validate(self) -> Report:
-        weights = Weights(
-            model=self._kept(), class_names=self.data.class_names, view=self.feed.view, metrics={}
+    def _weights(self, metrics: Mapping[str, Any]) -> Weights:
+        return Weights(
+            model=self._kept(), class_names=self.data.class_names, view=self.feed.view, metrics=metrics
         )
-        classifier = torch_classifier(weights, device=self.feed.device, precision=self.precision)
+
+    def _validate(self) -> Report:
         split = self.centres or self.data.validation
         shared = self.processes.count > 1 and len(split) >= 4 * self.processes.count
         chosen = np.arange(len(split))
@@ -391,11 +399,9 @@ class Loop:
             name = split.names[chosen[index]]
             self.unreadable[name] = message.removeprefix(f"{name}: ")
 
-        report = evaluate(
-            classifier,
+        report = self._judged(
+            self._weights({}),
             split.subset(chosen.tolist()) if shared else split,
-            prepared=self.centres is not None,
-            workers=self.feed.workers,
             on_progress=self._stop_if_insisted,
             on_unreadable=leave_out,
         )
@@ -418,16 +424,31 @@ class Loop:
         """Of the best weights, judged again where they are of before the run was taken up."""
         again = self.best is None and self.best_top1 is not None and not self.interrupted
         if again and self.processes.leads:
-            best = load_weights(self.folder / runs.BEST)
-            classifier = torch_classifier(best, device=self.feed.device, precision=self.precision)
-            self.best = evaluate(
-                classifier,
+            self.best = self._judged(
+                load_weights(self.folder / runs.BEST),
                 self.centres or self.data.validation,
-                prepared=self.centres is not None,
-                workers=self.feed.workers,
+                on_progress=lambda _: None,
                 on_unreadable=lambda *_: None,
             )
         return self.best
+
+    def _judged(
+        self,
+        weights: Weights,
+        split: Split,
+        *,
+        on_progress: Callable[[int], None],
+        on_unreadable: Callable[[int, str], None],
+    ) -> Report:
+        """Of validation pictures, which are `centres` where there are those."""
+        return evaluate(
+            torch_classifier(weights, device=self.feed.device, precision=self.precision),
+            split,
+            prepared=self.centres is not None,
+            workers=self.feed.workers,
+            on_progress=on_progress,
+            on_unreadable=on_unreadable,
+        )
 
     def _skipped(self) -> tuple[tuple[str, str], ...]:
         skipped: dict[str, str] = {}
@@ -439,17 +460,12 @@ class Loop:
 
     def _save(self, *, best: bool, whole: bool) -> None:
         last = self.epochs[-1]
-        weights = Weights(
-            model=self._kept(),
-            class_names=self.data.class_names,
-            view=self.feed.view,
-            metrics={
-                "epoch": last.epoch,
-                "pictures": last.pictures,
-                "validation_top1": last.validation_accuracy,
-            },
-        )
-        save_weights(self.folder / runs.LAST, weights)
+        metrics = {
+            "epoch": last.epoch,
+            "pictures": last.pictures,
+            "validation_top1": last.validation_accuracy,
+        }
+        save_weights(self.folder / runs.LAST, self._weights(metrics))
         if best:
             if not whole and (self.folder / runs.BEST).exists():
                 # Should the run go on, this part of an epoch is none of it.
@@ -476,10 +492,7 @@ class Loop:
         )
 
     def _checkpoint(self) -> None:
-        if self.processes.count > 1:
-            tally, few = (self.processes.total_of(each) for each in (self.tally, self.few))
-        else:
-            tally, few = self.tally, self.few
+        tally, few = (self.processes.total_of(each) for each in (self.tally, self.few))
         drawn = tuple(self.processes.gather(self.feed.drawn))
         self.saved_at = perf_counter()
         if not self.processes.leads:
@@ -487,7 +500,7 @@ class Loop:
         tensors = {f"model/{name}": each for name, each in self.model.state_dict().items()}
         if self.average is not None:
             tensors |= {f"average/{name}": each for name, each in self.average.state_dict().items()}
-        for number, parameter in enumerate(self._trained()):
+        for number, parameter in enumerate(trained_parameters(self.optimizer)):
             momentum = self.optimizer.state[parameter].get("momentum_buffer")
             if momentum is not None:
                 tensors[f"momentum/{number}"] = momentum
@@ -510,9 +523,6 @@ class Loop:
             ),
         )
 
-    def _trained(self) -> list[Tensor]:
-        return [each for group in self.optimizer.param_groups for each in group["params"]]
-
     @torch.no_grad()
     def take_up(self, state: State) -> None:
         """Go on from there."""
@@ -530,7 +540,7 @@ class Loop:
         self.model.load_state_dict(groups["model"])
         if self.average is not None:
             self.average.load_state_dict(groups["average"])
-        for number, parameter in enumerate(self._trained()):
+        for number, parameter in enumerate(trained_parameters(self.optimizer)):
             if str(number) in groups["momentum"]:
                 momentum = torch.empty_like(parameter).copy_(groups["momentum"][str(number)])
                 self.optimizer.state[parameter]["momentum_buffer"] = momentum

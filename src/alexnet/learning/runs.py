@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
 from math import inf
@@ -37,6 +37,10 @@ STATE = "state.safetensors"  # what resuming needs
 STATE_BEFORE = "state-before.safetensors"  # the same, of the checkpoint before
 STATE_NEXT = "state-next.safetensors"  # the same, newer than both: a kill came before it was in its place
 SKIPPED = "skipped.csv"  # pictures that could not be read, if any
+_WRITTEN_WHOLE = (
+    *(BEST, BEST_BEFORE, LAST, METRICS, STEPS, DESCRIPTION, REPORT, SKIPPED, DIVISION),
+    *(STATE, STATE_BEFORE, STATE_NEXT),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,19 +104,22 @@ def _is_beginning(name: str) -> bool:
 def remove_half_written(folder: Path) -> None:
     """Remove what was being written aside when a run was killed."""
     # .tmp and six characters: what safetensors itself writes before it renames it.
-    for pattern in (*(f".{name}.*" for name in WRITTEN_WHOLE), ".tmp??????"):
+    for pattern in (*(f".{name}.*" for name in _WRITTEN_WHOLE), ".tmp??????"):
         for child in folder.glob(pattern):
             child.unlink(missing_ok=True)
 
 
 def write_lines(path: Path, lines: Sequence[Epoch] | Sequence[Steps]) -> None:
     """Write metrics.csv or steps.csv: a header, then a line for each."""
+    header = [each.name for each in fields(lines[0])]
+    values = (asdict(line).values() for line in lines)
+    rows = ([f"{each:.6g}" if isinstance(each, float) else each for each in line] for line in values)
+    _write_csv(path, [header, *rows])
+
+
+def _write_csv(path: Path, rows: Iterable[Sequence[object]]) -> None:
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([each.name for each in fields(lines[0])])
-    for line in lines:
-        values = asdict(line).values()
-        writer.writerow([f"{value:.6g}" if isinstance(value, float) else value for value in values])
+    csv.writer(buffer, lineterminator="\n").writerows(rows)
     write_whole(path, buffer.getvalue())
 
 
@@ -192,12 +199,6 @@ def write_description(folder: Path, settings: Settings, **results: object) -> No
     write_whole(folder / DESCRIPTION, json.dumps(described, indent=2, ensure_ascii=False) + "\n")
 
 
-WRITTEN_WHOLE = (
-    *(BEST, BEST_BEFORE, LAST, METRICS, STEPS, DESCRIPTION, REPORT, SKIPPED, DIVISION),
-    *(STATE, STATE_BEFORE, STATE_NEXT),
-)
-
-
 def write_division(folder: Path, data: Dataset) -> None:
     """Write which pictures of an undivided data set train and which are set apart, by their names."""
     if data.division is not None:
@@ -222,9 +223,7 @@ def read_division(folder: Path, source: str) -> dict[str, list[str]] | None:
 
 def write_skipped(folder: Path, skipped: Sequence[tuple[str, str]]) -> None:
     """Write skipped.csv: the name of each picture that could not be read, and why."""
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows([("picture", "reason"), *skipped])
-    write_whole(folder / SKIPPED, buffer.getvalue())
+    _write_csv(folder / SKIPPED, [("picture", "reason"), *skipped])
 
 
 def remove_if_worthless(folder: Path, *, parent: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -131,14 +131,7 @@ def stream_source(stream: Stream, view: View, *, workers: int) -> tuple[Source, 
         share=max(view.height, view.width) / view.resize,
         unreadable=list,
     )
-    empty = Source(
-        pictures=[],
-        aspects=sample.aspects,
-        labels=np.empty(0, np.int64),
-        side=sample.side,
-        share=sample.share,
-        unreadable=list,
-    )
+    empty = replace(sample, pictures=[], labels=np.empty(0, np.int64))
     return empty, statistics(sample, workers=0)
 
 

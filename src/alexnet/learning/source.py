@@ -23,6 +23,8 @@ from alexnet.images.splits import Dataset, Split
 from alexnet.images.twins import near_twins, thumbnails, told_pairs
 from alexnet.images.views import View
 
+Indices = npt.NDArray[np.int64]
+
 _SAMPLE = 500  # training pictures from which the statistics are taken
 _MOST_COMPARED = 100_000  # pictures: comparing them takes a minute
 _MARGIN = 1 / 14  # of the side of a picture that is framed already: 2 pixels of 28
@@ -33,10 +35,8 @@ class Source:
     """Training pictures as squares."""
 
     pictures: Sequence[Picture]  # each uint8 (side, side, 3)
-    aspects: Callable[
-        [npt.NDArray[np.int64]], npt.NDArray[np.float32]
-    ]  # width / height as they were, by index
-    labels: npt.NDArray[np.int64]  # (N,)
+    aspects: Callable[[Indices], npt.NDArray[np.float32]]  # width / height as they were, by index
+    labels: Indices  # (N,)
     side: int  # pixels
     share: float  # of the shorter side that the view's crop has
     unreadable: Callable[[], list[tuple[int, str]]]  # index and reason, of those known so far
@@ -52,10 +52,8 @@ class Statistics:
 
     mean: tuple[float, ...]  # whole grey levels, which bfloat16 holds exactly
     scale: tuple[float, ...]  # standard deviation of each channel
-    components: tuple[
-        tuple[float, ...], ...
-    ]  # principal components times their eigenvalues, pixels from 0 to 1,
-    # in grey levels, as rows
+    # As rows, principal components times their eigenvalues (of pixels from 0 to 1), in grey levels.
+    components: tuple[tuple[float, ...], ...]
 
 
 def open_source(data: Dataset, view: View, *, on_notice: Callable[[str], None]) -> Source:

@@ -113,7 +113,7 @@ def _read(path: Path) -> State:
         metadata: dict[str, str] = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
     text = metadata["alexnet"]
-    if int(metadata.get("checksum", -1)) not in (-1, _description_checksum(text, tensors)):
+    if int(metadata["checksum"]) != _description_checksum(text, tensors):
         raise ValueError("the checksum of its description is wrong")
     described: dict[str, Any] = json.loads(text)
     if described["format"] != FORMAT:
@@ -132,9 +132,9 @@ def _read(path: Path) -> State:
         lines=tuple(Steps(**each) for each in described["lines"]),
         best=described["best"],
         drawn=tuple(described["drawn"]),
-        learning_rate=described.get("learning_rate", 0.0),
-        validation_seconds=described.get("validation_seconds", 0.0),
-        twins=tuple(described.get("twins", ())),
+        learning_rate=described["learning_rate"],
+        validation_seconds=described["validation_seconds"],
+        twins=tuple(described["twins"]),
     )
 
 

@@ -78,8 +78,7 @@ def training_step(
     # The mean over processes of their gradients is to be that of the whole batch.
     (value * processes).backward()  # type: ignore[no-untyped-call]
     if isfinite(clip_norm):
-        trained = [each for group in optimizer.param_groups for each in group["params"]]
-        clip_grad_norm_(trained, clip_norm)
+        clip_grad_norm_(trained_parameters(optimizer), clip_norm)
     optimizer.step()
     right = (logits.detach().argmax(dim=1) == batch.labels).sum()
     return value.detach() * batch.total, right
@@ -105,6 +104,11 @@ def make_optimizer(model: AlexNet, recipe: Recipe) -> torch.optim.SGD:
         momentum=recipe.momentum,
         fused=weights[0].device.type in ("cpu", "cuda"),  # all parameters in one pass
     )
+
+
+def trained_parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """What the optimiser changes: all parameters but frozen ones, in a fixed order."""
+    return [each for group in optimizer.param_groups for each in group["params"]]
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

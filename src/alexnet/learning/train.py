@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import torch
 
@@ -129,18 +129,18 @@ def train(
             frozen=transfer.frozen if transfer else None,
         )
         folder, state = _open_folder(output, data, settings, processes, resume=resume, on_notice=on_notice)
-        common: dict[str, Any] = {
-            "source": source,
-            "statistics": figures,
-            "view": view,
-            "recipe": recipe,
-            "seed": seed,
-            "device": on,
-            "workers": workers,
-            "processes": processes,
-            "most_unreadable": most_unreadable,
-        }
-        feed = Feed(**common) if stream is None else ShardFeed(**common, stream=stream)
+        make_feed: Callable[..., Feed] = Feed if stream is None else partial(ShardFeed, stream=stream)
+        feed = make_feed(
+            source=source,
+            statistics=figures,
+            view=view,
+            recipe=recipe,
+            seed=seed,
+            device=on,
+            workers=workers,
+            processes=processes,
+            most_unreadable=most_unreadable,
+        )
         loop = Loop(
             model=model,
             data=data,
