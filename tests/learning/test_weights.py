@@ -6,6 +6,8 @@ import errno
 import json
 import os
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from alexnet import Network, OutputError, WeightsError, read_network
+from alexnet import NETWORKS, Network, OutputError, WeightsError, read_network
 from alexnet.images.views import View
 from alexnet.learning.model import AlexNet
-from alexnet.learning.weights import FORMAT, Weights, load_weights, save_weights, torch_classifier
+from alexnet.learning.weights import Weights, load_weights, save_weights, torch_classifier
+from alexnet.learning.weights_file import FORMAT, read_weights_file, tensor_shapes
 
 NAMES = ("blue", "green", "red")
 
@@ -82,6 +85,23 @@ def test_a_trained_and_laid_out_kernel_is_written_in_torch_s_usual_order(weights
     kernel = load_file(weights_file)["conv1.weight"]
     assert kernel.shape == (8, 3, 5, 5)
     assert torch.equal(kernel, load_weights(weights_file).model.get_parameter("conv1.weight"))
+
+
+def test_a_file_is_read_without_torch_to_the_same_numbers(weights_file: Path) -> None:
+    description, tensors = read_weights_file(weights_file)
+    weights = load_weights(weights_file)
+    assert description == weights.description
+    for name, tensor in weights.model.state_dict().items():
+        np.testing.assert_array_equal(tensors[name], tensor.numpy())
+    code = "import sys, alexnet.learning.weights_file; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_shapes_that_a_file_must_have_are_those_of_the_model(name: str) -> None:
+    with torch.device("meta"):
+        tensors = AlexNet(NETWORKS[name]).state_dict()
+    assert tensor_shapes(NETWORKS[name]) == {name: tuple(each.shape) for name, each in tensors.items()}
 
 
 # --- what must be refused ---------------------------------------------------------------------------------
@@ -228,6 +248,13 @@ def test_a_head_of_another_size_is_refused(changed: Callable[[Change], Path]) ->
     assert "[3, 16]" in message
 
 
+def renamed(tensors: dict[str, torch.Tensor], described: dict[str, Any], name: str) -> None:
+    """The first layer, in the network and its tensors."""
+    described["network"]["layers"][0]["name"] = name
+    for part in ("weight", "bias"):
+        tensors[f"{name}.{part}"] = tensors.pop(f"conv1.{part}")
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -236,7 +263,7 @@ def test_a_head_of_another_size_is_refused(changed: Callable[[Change], Path]) ->
         (lambda tensors, described: tensors.update({"conv1.bias": torch.zeros(9)}), r"'conv1.bias': [9]"),
         (
             lambda tensors, described: tensors.update({"conv1.bias": torch.zeros(8, dtype=torch.float16)}),
-            "float16",
+            "F16",
         ),
         (lambda tensors, described: described.update(format=FORMAT + 1), "update alexnet"),
         (lambda tensors, described: described.update(format="one"), "damaged"),
@@ -248,7 +275,7 @@ def test_a_head_of_another_size_is_refused(changed: Callable[[Change], Path]) ->
         (lambda tensors, described: described["network"]["layers"].pop(0), ""),
         (lambda tensors, described: described["network"]["layers"][0].update(kernel=99), "does not fit"),
         (lambda tensors, described: described["network"]["layers"][0].update(kind="attention"), "attention"),
-        (lambda tensors, described: described["network"]["layers"][0].update(name="train"), "torch's own"),
+        (lambda tensors, described: renamed(tensors, described, "train"), "torch's own"),
         (lambda tensors, described: described["network"]["layers"][6].update(units=10**30), ""),
         (lambda tensors, described: described.update(metrics=7), "damaged"),
         (lambda tensors, described: described.update(class_names=None), "damaged"),
