@@ -70,16 +70,20 @@ def test_what_is_timed_is_the_rewritten_network_with_blocks(
 ) -> None:
     """As in a run, whose mean is whole grey levels."""
     made: list[FusedForward] = []
+    dropped: list[float] = []
 
     def noted(*arguments: Any, **settings: Any) -> FusedForward:
         made.append(FusedForward(*arguments, **settings))
+        made[-1].register_forward_pre_hook(
+            lambda _module, _batch, settings: dropped.append(settings["dropout"]), with_kwargs=True
+        )
         return made[-1]
 
     monkeypatch.setattr(benchmark_module, "FusedForward", noted)
     benchmark_training(small, batch_size=2, rounds=1, device="cpu", precision="fp32")
     (forward,) = made
     assert forward.first is not None
-    assert forward.dropout_rate == DEFAULT.dropout
+    assert set(dropped) == {DEFAULT.dropout}
 
 
 def test_the_plain_loop_is_torch_s_own_optimiser_on_the_plain_network(small: Network) -> None:

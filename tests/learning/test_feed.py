@@ -30,9 +30,16 @@ PICTURES = [
 FLAT = [np.full((SIDE, SIDE, 3), index, np.uint8) for index in range(COUNT)]
 LABELS = np.arange(COUNT, dtype=np.int64) % 4
 VIEW = View(height=12, width=12, resize=SIDE)
-PLAIN = Recipe(batch_size=8, mirror=False, crop="centre", jitter=0.0)
+PLAIN = Recipe(batch_size=8, mirror=False, crop="centre", jitter=0.0, build_up=0.0)
 EVERYTHING = Recipe(
-    batch_size=6, mirror=True, crop="resized", least_area=0.3, jitter=0.3, colour_noise=0.5, cutmix=0.5
+    batch_size=6,
+    mirror=True,
+    crop="resized",
+    least_area=0.3,
+    jitter=0.3,
+    colour_noise=0.5,
+    cutmix=0.5,
+    build_up=0.0,
 )
 
 
@@ -151,10 +158,28 @@ def test_the_comparison_of_batches_can_fail() -> None:
         "seed": feed_of(seed=4).epoch(2),
         "jitter": feed_of(recipe=replace(EVERYTHING, jitter=0.2)).epoch(2),
         "cutmix": feed_of(recipe=replace(EVERYTHING, cutmix=0.0)).epoch(2),
+        "build-up": feed_of(recipe=replace(EVERYTHING, build_up=4.0)).epoch(2),
     }
     for what, batches in changed.items():
         found = [equal(batch, other) for batch, other in zip(batches, expected, strict=True)]
         assert not all(found), what
+
+
+def test_what_varies_grows_by_the_part_of_an_epoch_that_is_done() -> None:
+    """Four steps an epoch: the third step of the second is one and a half epochs into the run."""
+    assert feed_of(recipe=EVERYTHING).steps == 4
+    growing = replace(EVERYTHING, dropout=0.5, build_up=3.0)
+    half = replace(EVERYTHING, least_area=0.65, jitter=0.15, colour_noise=0.25, cutmix=0.25, dropout=0.25)
+    (_, _, found, _), (_, _, expected, _) = (
+        list(feed_of(recipe=recipe).epoch(2)) for recipe in (growing, half)
+    )
+    assert found.dropout == pytest.approx(0.25)
+    for part in ("pictures", "labels"):
+        assert torch.equal(getattr(found, part), getattr(expected, part))
+    assert found.colour is not None
+    assert expected.colour is not None
+    torch.testing.assert_close(found.colour.gain, expected.colour.gain)
+    torch.testing.assert_close(found.colour.shift, expected.colour.shift)
 
 
 # --- processes --------------------------------------------------------------------------------------------

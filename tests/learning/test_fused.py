@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -241,7 +243,9 @@ def with_ones(model: AlexNet) -> AlexNet:
     return model
 
 
-def seen_by_the_last_layer(model: AlexNet, forward: FusedForward, batch: Tensor, **settings: Any) -> Tensor:
+def seen_by_the_last_layer(
+    model: AlexNet, forward: Callable[..., Tensor], batch: Tensor, **settings: Any
+) -> Tensor:
     """What fc3 gets, from what the layer gives when its weights pick one unit after the other."""
     last = model.get_submodule("fc3")
     seen: list[Tensor] = []
@@ -255,8 +259,8 @@ def seen_by_the_last_layer(model: AlexNet, forward: FusedForward, batch: Tensor,
 @pytest.mark.parametrize("rate", [0.25, 0.5, 0.9])
 def test_dropout_zeroes_its_share_of_the_units_and_scales_up_the_others(small: Network, rate: float) -> None:
     model = with_ones(model_of(wide(small)))
-    forward = FusedForward(model, precision=torch.float32, dropout_rate=rate)
-    found = seen_by_the_last_layer(model, forward, pictures_for(small, 50))
+    forward = FusedForward(model, precision=torch.float32)
+    found = seen_by_the_last_layer(model, partial(forward, dropout=rate), pictures_for(small, 50))
     kept = found != 0
     torch.testing.assert_close(found[kept], torch.full_like(found[kept], 1 / (1 - rate)))
     # Of 50 x 400 units: five standard deviations are below 0.018.
@@ -270,20 +274,20 @@ def test_every_hidden_fully_connected_layer_drops_and_the_last_does_not(small: N
         for name in ("fc1", "fc2", "fc3"):
             model.get_parameter(f"{name}.weight").zero_()
             model.get_parameter(f"{name}.bias").fill_(1.0)
-    forward = FusedForward(model, precision=torch.float32, dropout_rate=0.5)
+    forward = FusedForward(model, precision=torch.float32)
     seen: dict[str, Tensor] = {}
     for name in ("fc2", "fc3"):
         model.get_submodule(name).register_forward_hook(
             lambda _module, given, _result, name=name: seen.update({name: given[0].detach()})
         )
-    logits = forward(pictures_for(small, 20))
+    logits = forward(pictures_for(small, 20), dropout=0.5)
     assert [sorted(set(each.flatten().tolist())) for each in seen.values()] == [[0.0, 2.0]] * 2
     assert torch.equal(logits, torch.ones(20, 3))
 
 
 def test_the_same_places_lose_the_same_units_however_a_batch_is_split(small: Network) -> None:
     model, batch = model_of(small), pictures_for(small, 7)
-    forward = FusedForward(model, precision=torch.float32, dropout_rate=0.5)
+    forward = partial(FusedForward(model, precision=torch.float32), dropout=0.5)
     torch.manual_seed(3)
     whole = forward(batch).detach()
     # In two, in three, and with two pictures that could not be read.
@@ -313,8 +317,8 @@ def test_dropped_units_give_no_gradient_and_others_the_scaled_one(small: Network
     expected = model.get_submodule("fc3")(flow)
     slopes = torch.autograd.grad(expected.square().sum(), list(model.parameters()))
     torch.manual_seed(5)
-    forward = FusedForward(model, precision=torch.float64, dropout_rate=0.5)
-    logits = forward(batch)
+    forward = FusedForward(model, precision=torch.float64)
+    logits = forward(batch, dropout=0.5)
     found = torch.autograd.grad(logits.square().sum(), list(model.parameters()))
     assert distance(logits.detach(), expected.detach()) < 1e-12
     assert all(distance(ours, plain) < 1e-12 for ours, plain in zip(found, slopes, strict=True))
@@ -322,8 +326,8 @@ def test_dropped_units_give_no_gradient_and_others_the_scaled_one(small: Network
 
 def test_a_network_with_dropout_layers_of_its_own_is_not_dropped_twice(small: Network) -> None:
     model = with_ones(model_of(wide(small, with_dropout=True)))
-    forward = FusedForward(model, precision=torch.float32, dropout_rate=0.9)
-    found = seen_by_the_last_layer(model, forward, pictures_for(small, 50))
+    forward = FusedForward(model, precision=torch.float32)
+    found = seen_by_the_last_layer(model, partial(forward, dropout=0.9), pictures_for(small, 50))
     kept = found != 0
     torch.testing.assert_close(found[kept], torch.full_like(found[kept], 1 / 0.75))
     assert float(kept.float().mean()) == pytest.approx(0.75, abs=0.018)
@@ -332,10 +336,11 @@ def test_a_network_with_dropout_layers_of_its_own_is_not_dropped_twice(small: Ne
 @pytest.mark.parametrize("own", [False, True], ids=["of the recipe", "of the network"])
 def test_nothing_is_dropped_when_the_network_is_judged(small: Network, own: bool) -> None:
     model = model_of(wide(small, with_dropout=own))
-    forward, batch = FusedForward(model, precision=torch.float32, dropout_rate=0.5), pictures_for(small)
-    forward.eval()
+    fused, batch = FusedForward(model, precision=torch.float32), pictures_for(small)
+    forward = partial(fused, dropout=0.5)
+    fused.eval()
     logits = forward(batch).detach()
     assert torch.equal(logits, forward(batch).detach())
     assert distance(logits, model.eval()(batch).detach()) < 1e-5
-    forward.train()
+    fused.train()
     assert not torch.equal(forward(batch).detach(), forward(batch).detach())

@@ -160,6 +160,7 @@ def arguments(small: Network, pictures: Path, tmp_path: Path) -> Callable[..., l
         usual = ["train", str(data), "--network", str(network), "--output", str(output), "--resume"]
         usual += ["--epochs", "3", "--batch-size", "8", "--lr", "0.02", "--precision", "fp32"]
         usual += ["--workers", "1", "--device", "cpu", "--with", "jitter=0.3", "--with", "colour_noise=0.1"]
+        usual += ["--with", "build_up=0"]
         return [*usual, "--with", "cutmix=0.5", "--with", "dropout=0.3", "--with", "averaging=0.9", *more]
 
     return arguments

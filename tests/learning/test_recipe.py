@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from math import inf, nan
 from typing import Any
 
@@ -31,12 +31,14 @@ OUT_OF_RANGE: dict[str, tuple[Any, ...]] = {
     "clip_norm": (0.0, -1.0, nan),
     "crop": ("corner",),
     "least_area": (0.0, 1.01, nan),
+    "shift": (1.01, -0.1, nan),
     "jitter": (1.0, -0.1, nan),
     "colour_noise": (-0.1, nan, inf),
     "cutmix": (1.01, -0.1, nan),
     "label_smoothing": (1.0, -0.1, nan),
     "dropout": (1.0, -0.1, nan),
     "averaging": (1.0, -0.1, nan),
+    "build_up": (-1.0, nan, inf),
     "balance": ("even",),
 }
 AT_THE_EDGE: dict[str, tuple[Any, ...]] = {
@@ -48,12 +50,14 @@ AT_THE_EDGE: dict[str, tuple[Any, ...]] = {
     "clip_norm": (inf, 1e-9),
     "crop": ("resized", "shifted", "centre"),
     "least_area": (1.0, 1e-3),
+    "shift": (0.0, 1.0),
     "jitter": (0.0,),
     "colour_noise": (0.0, 2.0),
     "cutmix": (0.0, 1.0),
     "label_smoothing": (0.0,),
     "dropout": (0.0,),
     "averaging": (0.0,),
+    "build_up": (0.0,),
     "balance": ("none", "weights", "sampling"),
 }
 
@@ -102,6 +106,27 @@ def test_the_paper_s_recipe_is_what_the_paper_says() -> None:
     assert (PAPER.crop, PAPER.mirror, PAPER.colour_noise, PAPER.dropout) == ("shifted", True, 0.1, 0.5)
     assert (PAPER.schedule, PAPER.clip_norm, PAPER.warmup) == ("plateau", inf, 0.0)
     assert (PAPER.label_smoothing, PAPER.cutmix, PAPER.jitter, PAPER.averaging) == (0.0, 0.0, 0.0, 0.0)
+    assert PAPER.build_up == 0.0  # at full strength from the first step
+
+
+def test_what_varies_pictures_and_units_grows_in_a_line_and_then_stays() -> None:
+    grown: dict[str, Any] = {
+        "least_area": 0.2,
+        "shift": 1.0,
+        "jitter": 0.4,
+        "colour_noise": 0.1,
+        "cutmix": 0.8,
+        "dropout": 0.5,
+    }
+    recipe = Recipe(**grown, averaging=0.9, build_up=8.0)
+    early = recipe.after(2.0)
+    found = [getattr(early, name) for name in grown]
+    assert found == pytest.approx([0.8, 0.25, 0.1, 0.025, 0.2, 0.125])
+    assert replace(early, **grown) == recipe
+    nothing = recipe.after(0.0)
+    assert [getattr(nothing, name) for name in grown] == [1.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+    assert recipe.after(8.0) == recipe == recipe.after(100.0)
+    assert replace(recipe, build_up=0.0).after(0.0) == replace(recipe, build_up=0.0)
 
 
 def test_fields_are_changed_in_their_own_kind() -> None:

@@ -24,7 +24,7 @@ from alexnet.learning.train import train
 
 pytest.importorskip("webdataset", reason="the extra 'shards' is not installed")
 
-RECIPE = Recipe(batch_size=6, learning_rate=0.02, averaging=0.9, cutmix=0.5, jitter=0.2)
+RECIPE = Recipe(batch_size=6, learning_rate=0.02, averaging=0.9, cutmix=0.5, jitter=0.2, build_up=0.0)
 
 
 def add(shard: tarfile.TarFile, name: str, content: bytes) -> None:

@@ -35,7 +35,7 @@ from alexnet.learning.step import training_step
 from alexnet.learning.train import History, Transfer, train
 from alexnet.learning.weights import load_weights
 
-RECIPE = Recipe(batch_size=6, learning_rate=0.02, dropout=0.0, jitter=0.0, averaging=0.0)
+RECIPE = Recipe(batch_size=6, learning_rate=0.02, dropout=0.0, jitter=0.0, averaging=0.0, build_up=0.0)
 # Also how the pictures were divided, where that was done here.
 FILES = {
     "best.safetensors",

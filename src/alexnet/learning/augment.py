@@ -41,12 +41,15 @@ def place_boxes(side: int, share: Tensor, places: Tensor) -> Boxes:
 def resized_shares(draws: Tensor, aspects: Tensor, *, least: float, stretch: float = 4 / 3) -> Tensor:
     """Height and width, as shares (N, 2), of boxes of `least` to all of a picture's area.
 
-    Up to `stretch` times as wide as high, or as high as wide, in the picture as it was: `aspects` (N,) times
-    as wide as high. `draws` (N, 2) are uniform from 0 to 1. Szegedy et al. 2015, section 6, has 0.08 for
-    `least`. What does not fit into an elongated picture is cut off at its edges.
+    Up to `stretch` times as wide as high, or as high as wide, as far as a box of that area fits into the
+    picture, which is `aspects` (N,) times as wide as high. `draws` (N, 2) are uniform from 0 to 1. Szegedy et
+    al. 2015, section 6, has 0.08 for `least`. Of a picture that is more elongated than `stretch` a box may
+    have to be less than `least`.
     """
     area = least + (1 - least) * draws[:, 0]
-    ratio = ((2 * draws[:, 1] - 1) * log(stretch)).exp()
+    narrowest = (area * aspects).log().clamp(-log(stretch), log(stretch))
+    widest = (aspects / area).log().clamp(-log(stretch), log(stretch))
+    ratio = (narrowest + draws[:, 1] * (widest - narrowest)).exp()
     return torch.stack([(area / ratio * aspects).sqrt(), (area * ratio / aspects).sqrt()], dim=1).clamp(max=1)
 
 

@@ -135,7 +135,7 @@ def _train_loop(
     model: AlexNet, batch: torch.Tensor, labels: torch.Tensor, precision: torch.dtype
 ) -> Callable[[], None]:
     optimizer = make_optimizer(model, DEFAULT)
-    forward = FusedForward(model, precision=precision, dropout_rate=DEFAULT.dropout)
+    forward = FusedForward(model, precision=precision)
     loss = Loss(label_smoothing=DEFAULT.label_smoothing)
     places = torch.arange(len(labels), device=labels.device)
     # Colours are changed on the way in, as `train` does.
@@ -146,6 +146,7 @@ def _train_loop(
         labels=labels,
         total=len(labels),
         places=places,
+        dropout=DEFAULT.dropout,
         colour=Colour(gain=gain.to(batch.device), shift=shift.to(batch.device)),
     )
 

@@ -65,7 +65,7 @@ def benchmark_folder(
         keep_freed_memory()
     network = network.with_classes(len(data.class_names))
     view = View.of(*network.input[:2])
-    recipe = replace(DEFAULT, batch_size=batch_size)
+    recipe = replace(DEFAULT, batch_size=batch_size, build_up=0.0)  # at full strength
     chosen = choose_precision(precision, on)
     with tempfile.TemporaryDirectory(prefix="alexnet-benchmark-") as folder:
         ways = {
@@ -150,7 +150,7 @@ def _ours(
     figures = statistics(kept, workers=workers)
     model = AlexNet(network, mean=figures.mean, scale=figures.scale).to(on)
     optimizer = make_optimizer(model, recipe)
-    forward = FusedForward(model, precision=precision, dropout_rate=recipe.dropout)
+    forward = FusedForward(model, precision=precision)
     loss = Loss(label_smoothing=recipe.label_smoothing)
 
     def batches(steps: int) -> Iterator[TrainingBatch]:

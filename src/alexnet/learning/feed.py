@@ -142,13 +142,16 @@ class Feed:
         places: Indices,
         total: int,
     ) -> TrainingBatch:
-        recipe, view, device = self.recipe, self.view, self.device
+        recipe = self.recipe.after(epoch - 1 + step / self.steps)
+        view, device = self.view, self.device
         numbers, dropping = np.random.SeedSequence((self.seed, epoch, step)).generate_state(2)
         generator = torch.Generator().manual_seed(int(numbers))
         torch.manual_seed(int(dropping))  # dropout's numbers come from torch's own generators
         draws = torch.rand(total, _DRAWS, generator=generator)[torch.from_numpy(places)]
         common = torch.rand(4, generator=generator)
-        batch = augment.cut(pictures, self._boxes(draws, torch.from_numpy(aspects)), view.height, view.width)
+        batch = augment.cut(
+            pictures, self._boxes(recipe, draws, torch.from_numpy(aspects)), view.height, view.width
+        )
         if recipe.mirror:
             batch = augment.mirror(batch, draws[:, 4] < 0.5)
         return TrainingBatch(
@@ -157,35 +160,37 @@ class Feed:
             labels=torch.from_numpy(labels).to(device, non_blocking=True),
             total=total,
             places=torch.from_numpy(places).to(device, non_blocking=True),
-            colour=self._colour(draws[:, 5:]),
+            dropout=recipe.dropout,
+            colour=self._colour(recipe, draws[:, 5:]),
             mixture=augment.cutmix(batch, common[1:]) if common[0] < recipe.cutmix else None,
         )
 
-    def _boxes(self, draws: Tensor, aspects: Tensor) -> augment.Boxes:
+    def _boxes(self, recipe: Recipe, draws: Tensor, aspects: Tensor) -> augment.Boxes:
         height, width = self.view.height, self.view.width
-        if self.recipe.crop == "resized":
+        if recipe.crop == "resized":
             # In a picture of the view's shape, boxes of the view's shape are square shares.
             aspects = aspects * (height / width)
-            shares = augment.resized_shares(draws, aspects, least=self.recipe.least_area)
+            shares = augment.resized_shares(draws, aspects, least=recipe.least_area)
             return augment.place_boxes(self.source.side, shares, draws[:, 2:4])
         shares = augment.view_shares(aspects, share=self.source.share)
         shares = shares * torch.tensor([height, width]) / max(height, width)
         middle = torch.full_like(draws[:, 2:4], 0.5)
-        if self.recipe.crop == "centre":
+        if recipe.crop == "centre":
             return augment.place_boxes(self.source.side, shares, middle)
         # Anywhere in the view's canvas, the square in the middle of the picture.
         canvas = augment.view_shares(aspects, share=1.0)
-        places = (middle * (1 - canvas) + draws[:, 2:4] * (canvas - shares)) / (1 - shares).clamp(min=1e-6)
+        within = middle + recipe.shift * (draws[:, 2:4] - middle)
+        places = (middle * (1 - canvas) + within * (canvas - shares)) / (1 - shares).clamp(min=1e-6)
         return augment.place_boxes(self.source.side, shares, places)
 
-    def _colour(self, draws: Tensor) -> Colour | None:
-        if not self.recipe.jitter and not self.recipe.colour_noise:
+    def _colour(self, recipe: Recipe, draws: Tensor) -> Colour | None:
+        if not recipe.jitter and not recipe.colour_noise:
             return None
         colour = augment.colours(
             draws,
-            jitter=self.recipe.jitter,
+            jitter=recipe.jitter,
             components=torch.tensor(self.statistics.components, dtype=torch.float32),
-            noise=self.recipe.colour_noise,
+            noise=recipe.colour_noise,
             middle=torch.tensor(self.statistics.mean),
         )
         return Colour(

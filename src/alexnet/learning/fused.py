@@ -32,20 +32,19 @@ class FusedForward(nn.Module):
     """A model as a function from uint8 (N, H, W, 3) to logits that gradients go through.
 
     It trains the model's own parameters, and gives what `model(batch)` gives; hooks of its layers are not
-    called. `dropout_rate` is for what the hidden fully connected layers give, in a network that has no
-    Dropout layer of its own: the same units for the same place in a batch, however many processes share it.
-    Random numbers are torch's global ones.
+    called. `dropout` is for what the hidden fully connected layers give, in a network that has no Dropout
+    layer of its own: the same units for the same place in a batch, however many processes share it. Random
+    numbers are torch's global ones.
     """
 
-    def __init__(self, model: AlexNet, *, precision: torch.dtype, dropout_rate: float = 0.0) -> None:
+    def __init__(self, model: AlexNet, *, precision: torch.dtype) -> None:
         super().__init__()
-        self.model, self.precision, self.dropout_rate = model, precision, dropout_rate
+        self.model, self.precision = model, precision
         layers = list(model.network.layers)
         normalize = model.get_submodule("normalize")
         assert isinstance(normalize, Normalize)
         self.normalize = normalize
-        if any(isinstance(layer, Dropout) for layer in layers):
-            self.dropout_rate = 0.0
+        self.drops_itself = any(isinstance(layer, Dropout) for layer in layers)
         first = layers[0]
         self.first = first if isinstance(first, Conv) and _fits_blocks(first, normalize) else None
         for place, (rectifier, pool) in enumerate(pairwise(layers)):
@@ -58,10 +57,12 @@ class FusedForward(nn.Module):
         batch: Tensor,
         colour: Colour | None = None,
         *,
+        dropout: float = 0.0,
         places: Tensor | None = None,
         total: int | None = None,
     ) -> Tensor:
         """Logits (N, classes), bfloat16 or float32, of pictures at `places` (N,) in a batch of `total`."""
+        drops = dropout > 0 and self.training and not self.drops_itself
         with autocast(batch.device, self.precision):
             if self.first is not None:
                 flow = self._first_convolution(self.first, batch, colour)
@@ -69,9 +70,9 @@ class FusedForward(nn.Module):
                 flow = self.normalize(_coloured(batch, colour))
             for layer in self.rest:
                 flow = relu(flow) if isinstance(layer, ReLU) else self.model.get_submodule(layer.name)(flow)
-                if self.dropout_rate and self.training and self._is_hidden(layer):
+                if drops and self._is_hidden(layer):
                     # Ahead of the ReLU: what is dropped stays zero behind it.
-                    flow = _drop(flow, self.dropout_rate, places, total or len(batch))
+                    flow = _drop(flow, dropout, places, total or len(batch))
             return flow
 
     def _is_hidden(self, layer: Layer) -> bool:

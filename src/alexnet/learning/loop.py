@@ -102,7 +102,7 @@ class Loop:
         self.processes = self.feed.processes
         self.tally, self.few = Tally.on(device), Tally.on(device)
         self.optimizer = make_optimizer(self.model, recipe)
-        forward = FusedForward(self.model, precision=self.precision, dropout_rate=recipe.dropout)
+        forward = FusedForward(self.model, precision=self.precision)
         self.forward = self.processes.share(forward)
         self.average = deepcopy(self.model).requires_grad_(requires_grad=False) if recipe.averaging else None
         counts = self.feed.counts(len(self.data.class_names))

@@ -30,6 +30,7 @@ class TrainingBatch:
     labels: Tensor  # int64 (N,)
     total: int  # pictures that the batch has over all processes, those that cannot be read included
     places: Tensor  # int64 (N,), which of them these are
+    dropout: float = 0.0  # of hidden fully connected units, in networks without Dropout layers of their own
     colour: Colour | None = None
     mixture: Mixture | None = None
 
@@ -72,7 +73,9 @@ def training_step(
     over all parameters, is above `clip_norm` are scaled down to it. Both figures are left on the device:
     reading them waits for it.
     """
-    logits = forward(batch.pictures, batch.colour, places=batch.places, total=batch.total)
+    logits = forward(
+        batch.pictures, batch.colour, dropout=batch.dropout, places=batch.places, total=batch.total
+    )
     value = loss(logits, batch)
     optimizer.zero_grad(set_to_none=True)
     # The mean over processes of their gradients is to be that of the whole batch.
