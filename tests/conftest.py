@@ -10,10 +10,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import strategies as st
 from PIL import Image
 
 import alexnet
-from alexnet import Conv, Dense, Flatten, MaxPool, Network, ReLU
+from alexnet import (
+    AdaptiveAvgPool,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    LocalResponseNorm,
+    MaxPool,
+    Network,
+    ReLU,
+)
 from alexnet.images.fetch import cache_folder
 from alexnet.images.views import View
 from alexnet.learning.model import AlexNet
@@ -91,6 +103,51 @@ def weights_file(small: Network, tmp_path_factory: pytest.TempPathFactory) -> Pa
     )
     save_weights(path, weights)
     return path
+
+
+@st.composite
+def _networks(draw: st.DrawFn) -> Network:
+    whole = st.integers(1, 6)
+    layers: list[Layer] = []
+    rounding = st.sampled_from(("down", "up"))
+    for i in range(draw(st.integers(0, 5))):
+        kernel = draw(st.integers(1, 7))
+        match draw(st.sampled_from(("conv", "pool", "relu", "adaptive", "lrn", "dropout"))):
+            case "conv":
+                groups = draw(st.sampled_from((1, 1, 2)))
+                numbers = {
+                    "filters": draw(whole) * groups,
+                    "groups": groups,
+                    "kernel": kernel,
+                    "stride": draw(whole),
+                    "padding": draw(st.integers(0, 4)),
+                    "extra_padding": draw(st.integers(0, 3)),
+                }
+                layers.append(Conv(name=f"c{i}", rounding=draw(rounding), **numbers))
+            case "pool":
+                numbers = {
+                    "kernel": kernel,
+                    "stride": draw(whole),
+                    "padding": draw(st.integers(0, kernel // 2)),
+                }
+                layers.append(MaxPool(name=f"p{i}", rounding=draw(rounding), **numbers))
+            case "adaptive":
+                layers.append(AdaptiveAvgPool(name=f"a{i}", size=draw(whole)))
+            case "lrn":
+                layers.append(LocalResponseNorm(name=f"n{i}", size=draw(whole)))
+            case "dropout":
+                layers.append(Dropout(name=f"d{i}"))
+            case _:
+                layers.append(ReLU(name=f"r{i}"))
+    layers += [Flatten(name="flat"), *(Dense(name=f"fc{i}", units=draw(whole)) for i in range(2))]
+    sides = (draw(st.integers(1, 40)), draw(st.integers(1, 40)), draw(st.integers(1, 4)))
+    return Network(name="random", input=sides, layers=tuple(layers))
+
+
+@pytest.fixture(scope="session")
+def random_networks() -> st.SearchStrategy[Network]:
+    """Networks of every layer kind, many of which do not fit."""
+    return _networks()
 
 
 @pytest.fixture(scope="session")

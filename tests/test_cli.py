@@ -137,9 +137,11 @@ COMMANDS = (
     ("audit",),
     ("train",),
     ("evaluate",),
+    ("export",),
     ("predict",),
     ("benchmark",),
     ("benchmark", "train"),
+    ("benchmark", "infer"),
     ("demo",),
 )
 
@@ -369,7 +371,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(
         (("predict", "w.safetensors"), "PATH"),
         (("sumary",), "sumary"),
         (("--verbose",), "--verbose"),
-        (("benchmark", "infer"), "infer"),
+        (("benchmark", "fly"), "fly"),
     ],
     ids=lambda each: " ".join(each) if isinstance(each, tuple) else None,
 )
@@ -930,3 +932,57 @@ def test_ctrl_c_before_anything_is_one_line(monkeypatch: pytest.MonkeyPatch, her
 def test_every_network_of_the_zoo_has_a_summary() -> None:
     for name in NETWORKS:
         assert done("summary", name).stdout.startswith(f"{name}: input ")
+
+
+# --- export -----------------------------------------------------------------------------------------------
+
+
+def test_an_export_is_proved_kept_and_used_by_predict(
+    trained: tuple[Path, Result], coloured: Path, tmp_path: Path
+) -> None:
+    (run, _), photos = trained, coloured
+    model = tmp_path / "model.onnx"
+    result = done("export", run / "best.safetensors", "-o", model, "--check", photos)
+    assert "onnxruntime" in result.stdout
+    assert f"exported: {model}" in result.stdout
+    picture = next(photos.rglob("*.png"))
+    columns = ("--top", "1", "--format", "csv", "--precision", "fp32")
+    expected = done("predict", run / "best.safetensors", picture, *columns).stdout
+    for engine in ("onnxruntime", "openvino"):
+        found = done("predict", model, picture, *columns, "--engine", engine).stdout
+        assert found.split(",")[:-1] == expected.split(",")[:-1]
+    told = json.loads(done("evaluate", model, photos, "--format", "json").stdout)
+    assert told["top1"] == 1.0
+
+
+def test_what_an_export_needs_is_asked_for_in_a_line(
+    trained: tuple[Path, Result], coloured: Path, tmp_path: Path
+) -> None:
+    weights = trained[0] / "best.safetensors"
+    assert "--calibrate DATA" in refused("export", weights, "-o", tmp_path / "m.onnx", "--int8")
+    assert "is for --int8" in refused("export", weights, "-o", tmp_path / "m.onnx", "--calibrate", "x")
+    assert "must end in .onnx or .xml" in refused("export", weights, "-o", tmp_path / "m.pt")
+    assert list(tmp_path.iterdir()) == []
+    assert "engine: tensorrt; must be auto or one of" in refused(
+        "predict", weights, weights, "--engine", "tensorrt"
+    )
+
+
+def test_an_exported_file_answers_without_torch(
+    trained: tuple[Path, Result], coloured: Path, tmp_path: Path, python: Start
+) -> None:
+    (run, _), photos = trained, coloured
+    done("export", run / "best.safetensors", "-o", tmp_path / "m.onnx")
+    arguments = ["predict", str(tmp_path / "m.onnx"), str(next(photos.rglob("*.png")))]
+    code = f"import sys; from alexnet.cli import app; app({arguments}, standalone_mode=False); " + (
+        "print('torch' in sys.modules, 'onnx' in sys.modules)"
+    )
+    for engine in ("onnxruntime", "openvino"):
+        command, environment = python
+        told = subprocess.run(
+            [*command, "-c", code.replace("'predict',", f"'predict', '--engine', '{engine}',")],
+            capture_output=True,
+            text=True,
+            env=environment,
+        )
+        assert told.stdout.splitlines()[-1:] == ["False False"], told.stderr

@@ -42,7 +42,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "alexnet": set(),
     "images": PICTURES | {"sklearn", "webdataset"},
     "learning": PICTURES | {"torch", "safetensors", "matplotlib", "tensorboardX"},
-    "inference": PICTURES,
+    "inference": PICTURES | {"torch", "onnx", "onnxruntime", "openvino"},
     "demo": PICTURES,
     "terminal": PICTURES | {"rich"},
     "cli": {"click"},

@@ -11,17 +11,21 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from alexnet import __version__
 from alexnet.errors import AlexNetError, MissingExtraError
 
+if TYPE_CHECKING:
+    from alexnet.images.splits import Split
+
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 INTERRUPTED = 130  # what a shell gives for Ctrl-C
 TERMINATED = 143  # and for SIGTERM
 EXTRAS = {"torch": "train", "numpy": "train", "PIL": "train", "safetensors": "train", "matplotlib": "train"}
+EXTRAS |= {"onnx": "deploy", "onnxruntime": "deploy", "openvino": "deploy"}
 
 
 class OneLineErrors(click.Group):
@@ -114,6 +118,12 @@ precision_option = click.option(
     default="auto",
     show_default=True,
     help="auto, bf16 or fp32; auto is bf16 where the device computes in it natively.",
+)
+engine_option = click.option(
+    "--engine",
+    default="auto",
+    show_default=True,
+    help="auto, torch, onnxruntime or openvino.",
 )
 workers_option = click.option(
     "--workers", type=int, default=2, show_default=True, help="Threads that decode pictures."
@@ -449,6 +459,7 @@ def train(
     show_default=True,
     help="10: corners and centre with their mirror images, averaged (2012).",
 )
+@engine_option
 @device_option
 @precision_option
 @workers_option
@@ -461,6 +472,7 @@ def evaluate(
     data: str,
     split: str | None,
     views: str,
+    engine: str,
     device: str,
     precision: str,
     workers: int,
@@ -474,7 +486,7 @@ def evaluate(
     from alexnet.learning.runs import read_division
     from alexnet.terminal import counting_progress, report_table
 
-    classifier = open_classifier(weights, device=device, precision=precision, on_fetch=note)
+    classifier = open_classifier(weights, engine=engine, device=device, precision=precision, on_fetch=note)
     division = read_division(weights.parent, data) if split is not None else None
     pictures = open_split(data, classifier.class_names, split=split, seed=seed, division=division)
     for warning in pictures.warnings:
@@ -503,6 +515,7 @@ def evaluate(
 @click.argument("weights", type=click.Path(path_type=Path))
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @click.option("--top", type=int, default=5, show_default=True, help="Labels a picture.")
+@engine_option
 @device_option
 @precision_option
 @workers_option
@@ -510,14 +523,21 @@ def evaluate(
     "--format", "form", type=click.Choice(["table", "csv", "jsonl"]), default="table", show_default=True
 )
 def predict(
-    weights: Path, paths: tuple[str, ...], top: int, device: str, precision: str, workers: int, form: str
+    weights: Path,
+    paths: tuple[str, ...],
+    top: int,
+    engine: str,
+    device: str,
+    precision: str,
+    workers: int,
+    form: str,
 ) -> None:
     """Say what WEIGHTS takes the pictures for: files, folders, globs."""
     from alexnet.inference.engines import open_classifier
     from alexnet.inference.predict import predict as predict_pictures
     from alexnet.terminal import csv_lines, prediction_table
 
-    classifier = open_classifier(weights, device=device, precision=precision, on_fetch=note)
+    classifier = open_classifier(weights, engine=engine, device=device, precision=precision, on_fetch=note)
     predictions = predict_pictures(classifier, paths, top=top, workers=workers)
     match form:
         case "csv":
@@ -528,6 +548,78 @@ def predict(
                 show(json.dumps(asdict(prediction), ensure_ascii=False))
         case _:
             show(prediction_table(list(predictions)))
+
+
+@app.command()
+@click.argument("weights", type=click.Path(path_type=Path))
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="FILE.onnx, or FILE.xml (and .bin).",
+)
+@click.option("--int8", is_flag=True, help="In 8 bits: a quarter of the size, the fastest.")
+@click.option("--calibrate", metavar="DATA", help="With --int8: pictures to learn the values' ranges from.")
+@click.option("--check", metavar="DATA", help="Pictures to prove it on.  [default: those of --calibrate]")
+@click.option(
+    "--most-lost",
+    type=float,
+    default=0.005,
+    show_default=True,
+    help="Share of the pictures that 8 bits may lose.",
+)
+@workers_option
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="The training's, where it split the folder."
+)
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def export(
+    weights: Path,
+    output: Path,
+    int8: bool,
+    calibrate: str | None,
+    check: str | None,
+    most_lost: float,
+    workers: int,
+    seed: int,
+    form: str,
+) -> None:
+    """Write WEIGHTS as ONNX or OpenVINO's IR, and prove that it answers as torch does."""
+    if int8 and calibrate is None:
+        fail("--int8: needs --calibrate DATA, pictures such as the network was trained on")
+    if calibrate is not None and not int8:
+        fail("--calibrate: is for --int8; give both")
+    from alexnet.images.datasets import is_undivided, open_split
+    from alexnet.inference.engines import read_weights
+    from alexnet.inference.export import export as export_weights
+    from alexnet.learning.runs import read_division
+    from alexnet.terminal import agreement_table
+
+    names = read_weights(weights)[0].class_names
+
+    def pictures(data: str, split: str | None) -> Split:
+        division = read_division(weights.parent, data) if split is not None else None
+        return open_split(data, names, split=split, seed=seed, division=division)
+
+    checked = check or calibrate
+    apart = "validation" if checked is not None and is_undivided(checked) else None
+    exported = export_weights(
+        weights,
+        output,
+        calibration=pictures(calibrate, "train") if calibrate is not None else None,
+        check=pictures(checked, apart) if checked is not None else None,
+        most_lost=most_lost,
+        workers=workers,
+        on_progress=note,
+    )
+    if form == "json":
+        click.echo(json.dumps(exported.to_dict(), indent=2))
+        return
+    show(agreement_table(exported.agreements))
+    if exported.in_float:
+        note(f"in float32, as 8 bits would cost too much there: {', '.join(exported.in_float)}")
+    show(f"exported: {exported.path} ({exported.size / 2**20:.1f} MiB)")
 
 
 @app.group()
@@ -586,6 +678,32 @@ def benchmark_train(
         click.echo(json.dumps([asdict(timing) for timing in timings], indent=2))
     else:
         show(timing_table(timings))
+
+
+@benchmark.command("infer")
+@click.option("--network", default="notes", show_default=True, help="A name, a TOML file or a weights file.")
+@click.option(
+    "--batch-size",
+    "batch_sizes",
+    type=int,
+    multiple=True,
+    help="Pictures at a time. Repeatable.  [default: 1, 64]",
+)
+@click.option("--rounds", type=int, default=5, show_default=True, help="Turns of each way.")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def benchmark_infer(network: str, batch_sizes: tuple[int, ...], rounds: int, form: str) -> None:
+    """Answers on the processor: plain eager torch in float32, then every engine that is installed."""
+    from alexnet.architecture.zoo import get_network
+    from alexnet.inference.benchmark import benchmark_answers
+    from alexnet.terminal import timing_table
+
+    described = get_network(network)
+    for batch_size in batch_sizes or (1, 64):
+        timings = benchmark_answers(described, batch_size=batch_size, rounds=rounds, on_progress=note)
+        if form == "json":
+            click.echo(json.dumps({"batch_size": batch_size, "ways": [asdict(each) for each in timings]}))
+        else:
+            show(f"batches of {batch_size}\n{timing_table(timings)}\n")
 
 
 @app.command()

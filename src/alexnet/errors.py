@@ -9,6 +9,7 @@
     ├── DataError                a data set is missing, empty or of the wrong form
     ├── WeightsError             a weights file is truncated, foreign, or belongs to another network
     ├── TrainingError            a training run cannot start or go on
+    ├── ExportError          an exported network would not answer as the trained one does
     ├── OutputError              a result cannot be written; what stood there before still does
     └── MissingExtraError        a package of an optional extra is not installed
 
@@ -44,6 +45,10 @@ class WeightsError(AlexNetError):
 
 class TrainingError(AlexNetError):
     """A training run cannot start or cannot go on."""
+
+
+class ExportError(AlexNetError):
+    """An exported network would not answer as the trained one does, or the format is none."""
 
 
 class OutputError(AlexNetError):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
     from alexnet.images.decode import Picture
+    from alexnet.inference.export import Agreement
     from alexnet.inference.predict import Prediction
     from alexnet.learning.benchmark import Timing
     from alexnet.learning.evaluate import Report
@@ -220,6 +221,23 @@ def timing_table(timings: Sequence[Timing]) -> str:
         for each in timings
     ]
     return aligned(("way", "pictures/s (median)", "slowest", "fastest", "ratio"), rows)
+
+
+def agreement_table(agreements: Sequence[Agreement]) -> str:
+    """A line for each engine: how an exported file answers, beside torch in float32."""
+    rows = [
+        (
+            each.engine,
+            f"{each.pictures:,}",
+            f"{each.difference:.3g} ({each.relative:.2g} of the largest)",
+            f"{each.same_answers:.2%}",
+            "" if each.accuracy is None else f"{each.accuracy:.2%}",
+            "" if each.accuracy_of_torch is None else f"{each.accuracy_of_torch:.2%}",
+        )
+        for each in agreements
+    ]
+    header = ("engine", "pictures", "logits differ by", "same top-1", "top-1", "torch's top-1")
+    return aligned(header, rows)
 
 
 def picture_text(picture: Picture, *, columns: int = 22) -> list[str]:

@@ -16,7 +16,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from alexnet import (
     NETWORKS,
     NOTES,
-    AdaptiveAvgPool,
     Conv,
     Dense,
     Dropout,
@@ -113,48 +112,12 @@ def test_shapes_and_parameters_of_torch_are_the_summary_s(network: Network) -> N
     assert_agrees(network)
 
 
-@st.composite
-def networks(draw: st.DrawFn) -> Network:
-    whole = st.integers(1, 6)
-    layers: list[Layer] = []
-    rounding = st.sampled_from(("down", "up"))
-    for i in range(draw(st.integers(0, 5))):
-        kernel = draw(st.integers(1, 7))
-        match draw(st.sampled_from(("conv", "pool", "relu", "adaptive", "lrn", "dropout"))):
-            case "conv":
-                groups = draw(st.sampled_from((1, 1, 2)))
-                numbers = {
-                    "filters": draw(whole) * groups,
-                    "groups": groups,
-                    "kernel": kernel,
-                    "stride": draw(whole),
-                    "padding": draw(st.integers(0, 4)),
-                    "extra_padding": draw(st.integers(0, 3)),
-                }
-                layers.append(Conv(name=f"c{i}", rounding=draw(rounding), **numbers))
-            case "pool":
-                numbers = {
-                    "kernel": kernel,
-                    "stride": draw(whole),
-                    "padding": draw(st.integers(0, kernel // 2)),
-                }
-                layers.append(MaxPool(name=f"p{i}", rounding=draw(rounding), **numbers))
-            case "adaptive":
-                layers.append(AdaptiveAvgPool(name=f"a{i}", size=draw(whole)))
-            case "lrn":
-                layers.append(LocalResponseNorm(name=f"n{i}", size=draw(whole)))
-            case "dropout":
-                layers.append(Dropout(name=f"d{i}"))
-            case _:
-                layers.append(ReLU(name=f"r{i}"))
-    layers += [Flatten(name="flat"), *(Dense(name=f"fc{i}", units=draw(whole)) for i in range(2))]
-    sides = (draw(st.integers(1, 40)), draw(st.integers(1, 40)), draw(st.integers(1, 4)))
-    return Network(name="random", input=sides, layers=tuple(layers))
-
-
 @settings(deadline=None, max_examples=60)
-@given(networks())
-def test_torch_and_the_summary_agree_on_random_networks(network: Network) -> None:
+@given(st.data())
+def test_torch_and_the_summary_agree_on_random_networks(
+    random_networks: st.SearchStrategy[Network], data: st.DataObject
+) -> None:
+    network = data.draw(random_networks)
     try:
         summarize(network)
     except MisfitError:

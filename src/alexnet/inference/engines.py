@@ -1,33 +1,146 @@
-"""open_classifier(path): a weights file as a Classifier. The only file that knows which engines there are."""
+"""open_classifier(path): a file of weights as a Classifier. The only file that knows which engines there are.
+
+    engine        reads                           package
+    torch         weights                         torch
+    onnxruntime   weights, .onnx                  onnxruntime (and onnx, for weights)
+    openvino      weights, .onnx, .xml            openvino (and onnx, for weights)
+
+Weights are a safetensors file that alexnet wrote, or torchvision's. What is not in 8 bits is computed in
+float32, or, in torch and OpenVINO, in bfloat16 where the processor does so natively or where that is asked
+for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
-from alexnet.errors import MissingExtraError
-from alexnet.learning.classifier import Classifier
+from alexnet.errors import AlexNetError, MissingExtraError, TrainingError, WeightsError
+from alexnet.learning.classifier import Classifier, Run
+from alexnet.learning.weights_file import KEY, Description, Floats, is_weights_file, read_weights_file
+
+ENGINES = ("torch", "onnxruntime", "openvino")
+EXPORTED = (".onnx", ".xml")
+"""The endings of files that `alexnet export` wrote."""
 
 
 def open_classifier(
     path: str | Path,
     *,
+    engine: str = "auto",
     device: str = "auto",
     precision: str = "auto",
+    threads: int | None = None,
     on_fetch: Callable[[str], None] = lambda _: None,
 ) -> Classifier:
-    """Open a weights file as a function from uint8 pictures to logits, run by torch.
+    """Open a file of weights as a function from uint8 pictures to logits.
 
-    A state dict of torchvision's AlexNet is one too, and "torchvision" its published one, which is fetched
-    where it is not on this machine; `on_fetch` is told of it.
-    Raises WeightsError for a file that is none, TrainingError for a device that is not there.
+    `engine` is one of ENGINES or auto: for weights torch; for exported files OpenVINO where it is installed,
+    else ONNX Runtime. `threads` are those of the engines other than torch. "torchvision" is its published
+    weights, which are fetched where they are not on this machine; `on_fetch` is told of it.
+    Raises WeightsError for a file that is none or that the engine cannot read, TrainingError for a device
+    or precision that is not there, MissingExtraError for an engine that is not installed.
     """
-    try:
+    if engine not in (*ENGINES, "auto"):
+        raise TrainingError(f"engine: {engine}; must be auto or one of {', '.join(ENGINES)}")
+    suffix = Path(path).suffix.lower()
+    if suffix in EXPORTED:
+        return _open_exported(Path(path), engine, precision, threads)
+    if engine in ("torch", "auto"):
+        return _open_torch(path, device, precision, on_fetch)
+    return _open_weights(path, engine, precision, threads, on_fetch)
+
+
+def _open_torch(path: str | Path, device: str, precision: str, on_fetch: Callable[[str], None]) -> Classifier:
+    with _installed("train"):
         from alexnet.learning.devices import choose_device, choose_precision
         from alexnet.learning.torchvision import open_weights
         from alexnet.learning.weights import torch_classifier
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(str(error.name), "train") from None
     chosen = choose_device(device)
     weights = open_weights(path, on_fetch=on_fetch)
     return torch_classifier(weights, device=chosen, precision=choose_precision(precision, chosen))
+
+
+def _open_exported(path: Path, engine: str, precision: str, threads: int | None) -> Classifier:
+    if engine == "auto":
+        engine = "openvino" if find_spec("openvino") or path.suffix.lower() == ".xml" else "onnxruntime"
+    if engine == "torch" or (engine == "onnxruntime" and path.suffix.lower() == ".xml"):
+        raise WeightsError(f"{path}: {engine} cannot read it; must be openvino or, for .onnx, onnxruntime")
+    try:
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror}; check the path") from None
+    try:
+        run, told = _open_model(path, engine, precision=precision, threads=threads)
+    except AlexNetError:
+        raise
+    except Exception as error:  # both engines raise their own, of many kinds
+        reason = " ".join(str(error).split())[:200]
+        raise WeightsError(f"{path}: {engine} cannot read it ({reason}); it may be truncated") from None
+    try:
+        description = Description.from_json(told)
+    except AlexNetError as error:
+        raise WeightsError(f"{path}: {error}") from None
+    return _classifier(run, description)
+
+
+def read_weights(
+    path: str | Path, *, on_fetch: Callable[[str], None] = lambda _: None
+) -> tuple[Description, dict[str, Floats]]:
+    """What weights say of themselves, and their tensors by name; torch is loaded for torchvision's only.
+
+    Raises WeightsError for a file that is none.
+    """
+    with _installed("train"):
+        if is_weights_file(path):
+            return read_weights_file(path)
+        from alexnet.learning.torchvision import open_weights
+    weights = open_weights(path, on_fetch=on_fetch)
+    tensors = {name: each.numpy() for name, each in weights.model.state_dict().items()}
+    return weights.description, tensors
+
+
+def _open_weights(
+    path: str | Path, engine: str, precision: str, threads: int | None, on_fetch: Callable[[str], None]
+) -> Classifier:
+    description, tensors = read_weights(path, on_fetch=on_fetch)
+    with _installed("deploy"):
+        from alexnet.inference.graph import build
+
+        model = build(description.network, tensors).SerializeToString()
+    run, _ = _open_model(model, engine, precision=precision, threads=threads)
+    return _classifier(run, description)
+
+
+def _classifier(run: Run, description: Description) -> Classifier:
+    return Classifier(
+        run=run,
+        network=description.network,
+        class_names=description.class_names,
+        view=description.view,
+    )
+
+
+def _open_model(model: Path | bytes, engine: str, *, precision: str, threads: int | None) -> tuple[Run, str]:
+    if precision not in ("auto", "fp32", "bf16"):
+        raise TrainingError(f"precision: {precision}; must be auto, bf16 or fp32")
+    with _installed("deploy"):
+        if engine == "openvino":
+            from alexnet.inference import openvino_engine
+
+            return openvino_engine.open_model(model, key=KEY, precision=precision, threads=threads)
+        from alexnet.inference import onnx_engine
+    if precision == "bf16":
+        raise TrainingError("precision: bf16 in onnxruntime, which has none; must be auto or fp32")
+    return onnx_engine.open_model(model, key=KEY, threads=threads)
+
+
+@contextmanager
+def _installed(extra: str) -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(str(error.name), extra) from None

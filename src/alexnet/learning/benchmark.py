@@ -25,7 +25,7 @@ _WARM_UP = 2  # steps
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """One way of training, timed."""
+    """One way of doing the same work, timed."""
 
     name: str
     pictures_per_second: float  # at the median step

@@ -12,6 +12,8 @@ from alexnet.architecture.network import Network
 from alexnet.images.views import View
 
 Logits = npt.NDArray[np.float32]
+Run = Callable[[npt.NDArray[np.uint8]], Logits]
+"""uint8 (N, H, W, 3) -> float32 (N, classes)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +23,7 @@ class Classifier:
     Calling it takes uint8 (N, H, W, 3) and gives float32 (N, classes).
     """
 
-    run: Callable[[npt.NDArray[np.uint8]], Logits]
+    run: Run
     network: Network
     class_names: tuple[str, ...]  # in the order of the logits
     view: View  # how a picture becomes its input

@@ -95,6 +95,15 @@ def tensor_shapes(network: Network) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+def is_weights_file(path: str | Path) -> bool:
+    """Whether it is one by what it says, and not by what is in it."""
+    try:
+        with safe_open(path, framework="numpy") as opened:
+            return KEY in (opened.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
+
+
 def read_weights_file(path: str | Path) -> tuple[Description, dict[str, Floats]]:
     """What the file says of itself, and its tensors by name.
 

@@ -1,0 +1,41 @@
+"""ONNX Runtime: an ONNX file as a function from uint8 pictures to logits. Loads neither torch nor onnx."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import onnxruntime
+
+from alexnet.learning.classifier import Logits, Run
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from onnxruntime import InferenceSession
+
+_ERRORS_ONLY = 3
+
+
+def open_session(model: str | Path | bytes, *, threads: int | None = None) -> InferenceSession:
+    """A session on the processor, with as many threads as it has cores unless told."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _ERRORS_ONLY
+    # Threads that wait in a loop for more work take the processor from whatever decodes the next pictures.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    source = model if isinstance(model, bytes) else str(model)
+    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def open_model(model: str | Path | bytes, *, key: str, threads: int | None = None) -> tuple[Run, str]:
+    """The model as a function, and what its metadata says under `key`, "" for nothing."""
+    session = open_session(model, threads=threads)
+    (given,), (wanted,) = session.get_inputs(), session.get_outputs()
+
+    def run(batch: npt.NDArray[np.uint8]) -> Logits:
+        logits: Logits = session.run([wanted.name], {given.name: batch})[0]
+        return logits
+
+    return run, session.get_modelmeta().custom_metadata_map.get(key, "")

@@ -1,0 +1,57 @@
+"""OpenVINO: an ONNX file, or its own .xml, as a function from uint8 pictures to logits, on the processor.
+
+Only reading, compiling and saving are used: OpenVINO's converter, which reports its use, is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import openvino
+
+from alexnet.learning.classifier import Logits, Run
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+_METADATA = "framework"  # where OpenVINO keeps what an ONNX file's metadata says
+
+
+def open_model(
+    model: str | Path | bytes, *, key: str, precision: str = "auto", threads: int | None = None
+) -> tuple[Run, str]:
+    """The model as a function, and what it says under `key`, "" for nothing.
+
+    `precision` is that of what is not in 8 bits: fp32, bf16, or auto, which is bf16 where the processor
+    computes in it.
+    """
+    core = openvino.Core()
+    read = core.read_model(model if isinstance(model, bytes) else str(model))
+    told = read.get_rt_info([_METADATA, key]).astype(str) if read.has_rt_info([_METADATA, key]) else ""
+    native = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    in_bf16 = precision == "bf16" or (precision == "auto" and native)
+    settings: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": "bf16" if in_bf16 else "f32",
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    if threads is not None:
+        settings["INFERENCE_NUM_THREADS"] = threads
+    request = core.compile_model(read, "CPU", settings).create_infer_request()
+
+    def run(batch: npt.NDArray[np.uint8]) -> Logits:
+        # Its memory is the request's, and the next run's.
+        logits: Logits = request.infer({0: batch}, share_inputs=True)[0].copy()
+        return logits
+
+    return run, told
+
+
+def save_xml(model: bytes, path: Path, metadata: Mapping[str, str]) -> None:
+    """Write an ONNX model as OpenVINO's own two files, `path` and the same with .bin."""
+    read = openvino.Core().read_model(model)
+    for key, text in metadata.items():
+        read.set_rt_info(text, [_METADATA, key])
+    openvino.save_model(read, str(path), compress_to_fp16=False)

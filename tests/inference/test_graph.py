@@ -1,0 +1,208 @@
+"""The exported graph computes what torch computes: for every network of the zoo and for random ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn.functional import conv2d, linear
+
+from alexnet import NETWORKS, Conv, Dense, MisfitError, Network, ReLU, edit, summarize
+from alexnet.inference.graph import (
+    INPUT,
+    OUTPUT,
+    EightBits,
+    Range,
+    build,
+    rounded_layers,
+    takes_raw_pixels,
+)
+from alexnet.inference.onnx_engine import open_session
+from alexnet.learning.model import AlexNet
+
+
+def model_of(network: Network, *, seed: int = 0) -> AlexNet:
+    """With biases that are not zero, and each channel's colours its own."""
+    torch.manual_seed(seed)
+    depth = network.input[2]
+    model = AlexNet(
+        network, mean=[90.0 + 7 * d for d in range(depth)], scale=[55.0 + d for d in range(depth)]
+    )
+    with torch.no_grad():
+        for name, each in model.named_parameters():
+            if name.endswith("bias"):
+                each.normal_(std=0.1)
+    return model.eval()
+
+
+def tensors_of(model: AlexNet) -> dict[str, np.ndarray]:
+    return {name: each.contiguous().numpy() for name, each in model.state_dict().items()}
+
+
+def pictures_for(network: Network, count: int = 3) -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (count, *network.input), dtype=np.uint8)
+
+
+def run(model: onnx.ModelProto, pictures: np.ndarray) -> np.ndarray:
+    (logits,) = open_session(model.SerializeToString(), threads=1).run([OUTPUT], {INPUT: pictures})
+    return np.asarray(logits)
+
+
+def assert_same_as_torch(network: Network) -> None:
+    model, pictures = model_of(network), pictures_for(network)
+    exported = build(network, tensors_of(model))
+    onnx.checker.check_model(exported, full_check=True)
+    with torch.inference_mode():
+        expected = model(torch.from_numpy(pictures)).numpy()
+    np.testing.assert_allclose(run(exported, pictures), expected, atol=1e-5 * max(1.0, abs(expected).max()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_of_the_zoo_gives_what_torch_gives(name: str) -> None:
+    assert_same_as_torch(NETWORKS[name].with_classes(10))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_random_networks_give_what_torch_gives(
+    random_networks: st.SearchStrategy[Network], data: st.DataObject
+) -> None:
+    network = data.draw(random_networks)
+    try:
+        summarize(network)
+    except MisfitError:
+        assume(False)
+    assert_same_as_torch(network)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3, 4])
+def test_blocks_of_any_stride_give_what_torch_gives(small: Network, stride: int) -> None:
+    network = edit(small, f"conv1.stride={stride}", "conv2.padding=3")
+    assert takes_raw_pixels(network)
+    assert_same_as_torch(network)
+
+
+def test_only_windows_that_see_pixels_alone_take_them_raw(small: Network) -> None:
+    assert takes_raw_pixels(small)
+    for change in ("conv1.padding=1", "conv1.extra_padding=1"):
+        assert not takes_raw_pixels(edit(small, change))
+    assert not takes_raw_pixels(NETWORKS["torchvision"])
+
+
+def test_what_a_layer_gives_can_be_seen(small: Network) -> None:
+    model, pictures = model_of(small), pictures_for(small)
+    session = open_session(build(small, tensors_of(model), seen=("relu1", "pool1")).SerializeToString())
+    found = session.run(["relu1", "pool1"], {INPUT: pictures})
+    flow: Tensor = torch.from_numpy(pictures)
+    expected = {}
+    with torch.inference_mode():
+        for name, module in model.named_children():
+            flow = expected[name] = module(flow)
+    for name, values in zip(("relu1", "pool1"), found, strict=True):
+        np.testing.assert_allclose(values, expected[name].numpy(), atol=1e-5)
+
+
+# --- 8 bits -----------------------------------------------------------------------------------------------
+
+
+def eight_bit_numbers(values: Tensor, to: Range) -> Tensor:
+    """Rounded to 256 even steps from low to high, of which one is 0: by torch's own quantisation."""
+    step = (to.high - to.low) / 255
+    zero = round(-to.low / step)
+    return torch.fake_quantize_per_tensor_affine(values, step, zero, 0, 255)
+
+
+def rounded_weights(weight: Tensor) -> Tensor:
+    """Each filter in steps of a 127th of its largest weight."""
+    steps = weight.abs().flatten(1).amax(dim=1) / 127
+    zeros = torch.zeros(len(steps), dtype=torch.int32)
+    return torch.fake_quantize_per_channel_affine(weight, steps, zeros, 0, -127, 127)
+
+
+def by_hand(
+    model: AlexNet, pictures: np.ndarray, ranges: Mapping[str, Range], in_float: frozenset[str] = frozenset()
+) -> np.ndarray:
+    """The network in torch, float64, with everything rounded as 8 bits would; raw pixels are exact."""
+    layers = model.network.layers
+    given = {name: each.double() for name, each in model.state_dict().items()}
+    flow = (torch.from_numpy(pictures).double() - given["normalize.mean"]).permute(0, 3, 1, 2)
+    raw = takes_raw_pixels(model.network)
+    scale = given["normalize.scale"][:, None, None]
+    readers = [layer.name for layer in layers if isinstance(layer, Conv | Dense)]
+    if not raw:
+        flow = flow / scale if readers[0] in in_float else eight_bit_numbers(flow / scale, ranges[INPUT])
+    followers = [*(after for _, after in pairwise(layers)), None]
+    for layer, after in zip(layers, followers, strict=True):
+        if isinstance(layer, Conv | Dense):
+            weight = given[f"{layer.name}.weight"]
+            if layer is layers[0] and raw:
+                weight = weight / scale
+            if layer.name not in in_float:
+                weight = rounded_weights(weight.float()).double()
+            bias = given[f"{layer.name}.bias"]
+            readers.remove(layer.name)
+            if isinstance(layer, Conv):
+                flow = conv2d(flow, weight, bias, layer.stride, layer.padding, groups=layer.groups)
+            else:
+                flow = linear(flow, weight, bias)
+        else:
+            flow = model.get_submodule(layer.name)(flow)
+        if layer.name in ranges and not isinstance(after, ReLU) and readers[0] not in in_float:
+            flow = eight_bit_numbers(flow.float(), ranges[layer.name]).double()
+    return np.asarray(flow)
+
+
+def ranges_for(network: Network) -> dict[str, Range]:
+    found = {name: Range(low=0.0, high=4.0) for name in rounded_layers(network)}
+    return found | {INPUT: Range(low=-3.0, high=3.0)}
+
+
+@pytest.mark.parametrize("change", ["conv1.stride=2", "conv1.stride=1", "conv1.padding=1"])
+@pytest.mark.parametrize("in_float", [(), ("conv1",), ("conv2", "fc1"), ("fc3",)], ids=str)
+def test_eight_bits_are_what_rounding_everything_gives(
+    small: Network, change: str, in_float: tuple[str, ...]
+) -> None:
+    network = edit(small, change)
+    model, pictures = model_of(network), pictures_for(network, 8)
+    eight_bits = EightBits(ranges=ranges_for(network), in_float=frozenset(in_float))
+    exported = build(network, tensors_of(model), eight_bits=eight_bits)
+    onnx.checker.check_model(exported, full_check=True)
+    found = run(exported, pictures)
+    expected = by_hand(model, pictures, eight_bits.ranges, eight_bits.in_float)
+    with torch.inference_mode():
+        exact = model(torch.from_numpy(pictures)).numpy()
+    # A value near the middle of two steps may be rounded either way: far less than rounding itself changes.
+    assert abs(found - expected).mean() < 0.05 * abs(found - exact).mean()
+
+
+def test_the_comparison_in_eight_bits_can_fail(small: Network) -> None:
+    """With a range that is a tenth off."""
+    model, pictures = model_of(small), pictures_for(small, 8)
+    ranges = ranges_for(small)
+    found = run(build(small, tensors_of(model), eight_bits=EightBits(ranges=ranges)), pictures)
+    with torch.inference_mode():
+        exact = model(torch.from_numpy(pictures)).numpy()
+    other = by_hand(model, pictures, ranges | {"relu1": Range(low=0.0, high=4.4)})
+    assert abs(found - other).mean() > 0.05 * abs(found - exact).mean()
+
+
+def test_what_follows_an_activation_is_rounded_and_the_logits_are_not(small: Network) -> None:
+    assert rounded_layers(small) == ("relu1", "relu2", "relu3", "relu4")
+    assert rounded_layers(NETWORKS["paper"])[:4] == ("relu1", "norm1", "relu2", "norm2")
+
+
+def test_eight_bits_are_a_quarter_of_the_size() -> None:
+    network = NETWORKS["small"].with_classes(10)
+    tensors = tensors_of(model_of(network))
+    ranges = {name: Range(low=0.0, high=1.0) for name in (*rounded_layers(network), INPUT)}
+    in_float = len(build(network, tensors).SerializeToString())
+    in_eight = len(build(network, tensors, eight_bits=EightBits(ranges=ranges)).SerializeToString())
+    assert in_eight == pytest.approx(in_float / 4, rel=0.05)
