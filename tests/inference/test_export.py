@@ -245,3 +245,26 @@ def test_the_figures_are_json(weights_file: Path, tmp_path: Path) -> None:
     found = json.loads(json.dumps(export(weights_file, tmp_path / "m.onnx").to_dict()))
     assert found["size"] == (tmp_path / "m.onnx").stat().st_size
     assert (found["eight_bits"], found["in_float"]) == (False, [])
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_signals_are_handled_after_classifiers_have_gone(weights_file: Path, engine: str) -> None:
+    """A process of its own, as what could go wrong ends it."""
+    code = f"""
+import gc, os, signal
+import numpy as np
+from alexnet.inference.engines import open_classifier
+first, second = (open_classifier({str(weights_file)!r}, engine={engine!r}) for _ in range(2))
+for classifier in (first, second):
+    classifier(np.zeros((2, 24, 24, 3), np.uint8))
+del classifier, first
+gc.collect()
+del second
+gc.collect()
+caught = []
+signal.signal(signal.SIGTERM, lambda *_: caught.append(1))
+os.kill(os.getpid(), signal.SIGTERM)
+print(caught)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "[1]\n"), done.stderr

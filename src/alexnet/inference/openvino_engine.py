@@ -6,6 +6,7 @@ Only reading, compiling and saving are used: OpenVINO's converter, which reports
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,16 @@ if TYPE_CHECKING:
 _METADATA = "framework"  # where OpenVINO keeps what an ONNX file's metadata says
 
 
+@cache
+def _core() -> openvino.Core:
+    """One for the process's whole life.
+
+    OpenVINO's processor plugin gives the thread that makes a Core a stack for signals and unmaps it with the
+    last Core: the next signal that Python handles there would end the process.
+    """
+    return openvino.Core()
+
+
 def open_model(
     model: str | Path | bytes, *, key: str, precision: str = "auto", threads: int | None = None
 ) -> tuple[Run, str]:
@@ -28,7 +39,7 @@ def open_model(
     `precision` is that of what is not in 8 bits: fp32, bf16, or auto, which is bf16 where the processor
     computes in it.
     """
-    core = openvino.Core()
+    core = _core()
     read = core.read_model(model if isinstance(model, bytes) else str(model))
     told = read.get_rt_info([_METADATA, key]).astype(str) if read.has_rt_info([_METADATA, key]) else ""
     native = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -51,7 +62,7 @@ def open_model(
 
 def save_xml(model: bytes, path: Path, metadata: Mapping[str, str]) -> None:
     """Write an ONNX model as OpenVINO's own two files, `path` and the same with .bin."""
-    read = openvino.Core().read_model(model)
+    read = _core().read_model(model)
     for key, text in metadata.items():
         read.set_rt_info(text, [_METADATA, key])
     openvino.save_model(read, str(path), compress_to_fp16=False)
