@@ -504,7 +504,6 @@ def test_data_of_other_classes_is_refused(
         (("*.png",), "*.png: "),
         ((".",), "no pictures in this folder"),
         (("--top", "0", "x.png"), "top: 0"),
-        (("--workers", "-1", "x.png"), "workers is -1"),
         (("a\nb.png",), "a b.png: no such file"),
     ],
     ids=str,
@@ -516,12 +515,46 @@ def test_pictures_that_cannot_be_predicted_are_refused(
 
 
 @pytest.mark.parametrize("form", ["table", "csv", "jsonl"])
-def test_a_picture_that_is_none_is_named_by_predict(
-    form: str, weights_file: Path, bad_data: Callable[[str], str], nothing_left: None
+def test_a_picture_that_is_none_has_the_reason_in_its_place(
+    form: str, weights_file: Path, bad_data: Callable[[str], str]
 ) -> None:
     folder = bad_data("a picture that is none")
-    message = refused("predict", weights_file, folder, "--format", form)
-    assert message.startswith(f"{folder}/green/02.png: not a picture")
+    result = done("predict", weights_file, folder, "--format", form)
+    assert result.stdout.count(f"{folder}/green/02.png: not a picture") == 1
+    assert result.stderr.splitlines()[-1] == "1 pictures could not be read"
+    assert alexnet("predict", weights_file, folder, "--format", form, "--strict").exit_code == 2
+
+
+def test_predictions_into_a_file_go_on_where_they_were_cut_off(
+    weights_file: Path, coloured: Path, tmp_path: Path
+) -> None:
+    for name in ("a.csv", "a.jsonl"):
+        output = tmp_path / name
+        told = done("predict", weights_file, coloured, "-o", output).stderr
+        assert told.splitlines()[-1] == f"{output}: 24 pictures"
+        whole = output.read_bytes()
+        output.write_bytes(whole[: len(whole) // 2])
+        told = done("predict", weights_file, coloured, "-o", output).stderr
+        assert "pictures after 1" in told
+        assert output.read_bytes() == whole
+    assert "must end in .csv or .jsonl" in refused(
+        "predict", weights_file, coloured, "-o", tmp_path / "a.txt"
+    )
+
+
+def test_paths_come_from_standard_input(weights_file: Path, coloured: Path) -> None:
+    paths = [str(coloured / "red" / "01.png"), str(coloured / "none.png"), "", str(coloured / "blue")]
+    result = CliRunner().invoke(
+        app, ["predict", str(weights_file), "-", "--format", "jsonl"], input="\n".join(paths)
+    )
+    answers = [json.loads(line) for line in result.stdout.splitlines()]
+    assert result.exit_code == 0
+    assert [Path(each["path"]).name for each in answers] == [
+        "01.png",
+        "none.png",
+        *(f"{i:02}.png" for i in range(8)),
+    ]
+    assert answers[1]["error"].endswith("check the path")
 
 
 def test_a_split_that_is_not_there_is_refused(weights_file: Path, coloured: Path) -> None:
@@ -808,7 +841,7 @@ def test_prediction_of_what_was_trained_is_right_in_every_form(
         assert (row["path"], row["label1"]) == (answer["path"], answer["labels"][0]["name"])
         assert float(row["probability1"]) == pytest.approx(answer["labels"][0]["probability"], abs=1e-6)
     assert list(rows[0]) == [
-        *("path", "label1", "probability1", "label2", "probability2", "label3", "probability3")
+        *("path", "label1", "probability1", "label2", "probability2", "label3", "probability3", "error")
     ]
     table = done("predict", weights, coloured / "red", "--top", "1").stdout
     assert table.count("red ") == 8

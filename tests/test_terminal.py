@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import io
 import re
 from collections.abc import Sequence
@@ -18,7 +17,6 @@ from alexnet.learning.evaluate import Report
 from alexnet.learning.progress import Phase, Progress
 from alexnet.terminal import (
     counting_progress,
-    csv_lines,
     describe,
     duration,
     headline,
@@ -93,28 +91,6 @@ def prediction(path: str, *labels: tuple[str, float]) -> Prediction:
     return Prediction(path=path, labels=tuple(Label(name=name, probability=share) for name, share in labels))
 
 
-ODD = [
-    prediction("plain.png", ("red", 0.75), ("blue", 0.25)),
-    prediction('a, "b".png', ("T-shirt, top", 1 / 3), ('say "x"', 1e-9)),
-    prediction("two\nlines.png", ("犬", 0.5), ("", 0.5)),
-]
-
-
-def test_csv_is_read_back_by_any_reader_whatever_the_names() -> None:
-    text = "\n".join(csv_lines(ODD)) + "\n"
-    head, *rows = csv.reader(text.splitlines(keepends=True))
-    assert head == ["path", "label1", "probability1", "label2", "probability2"]
-    assert rows == [
-        ["plain.png", "red", "0.750000", "blue", "0.250000"],
-        ['a, "b".png', "T-shirt, top", "0.333333", 'say "x"', "0.000000"],
-        ["two\nlines.png", "犬", "0.500000", "", "0.500000"],
-    ]
-
-
-def test_csv_of_nothing_is_nothing() -> None:
-    assert list(csv_lines([])) == []
-
-
 def cells(table: str) -> list[list[str]]:
     """The words of each line but the rule under the head."""
     head, _, *rows = table.splitlines()
@@ -139,6 +115,17 @@ def test_a_long_path_is_told_whole_and_in_one_line() -> None:
 
 def test_no_predictions_are_no_trouble() -> None:
     assert cells(prediction_table([])) == [["picture"]]
+
+
+def test_a_picture_that_cannot_be_read_has_the_reason_at_its_end() -> None:
+    bad = Prediction(path="bad.png", labels=(), error="bad.png: empty")
+    table = prediction_table([bad, prediction("good.png", ("x", 0.5), ("y", 0.25))])
+    head, _, *rows = table.splitlines()
+    assert head.split() == ["picture", "1.", "2.", "not", "read"]
+    assert [row.split() for row in rows] == [
+        ["bad.png", "bad.png:", "empty"],
+        ["good.png", "x", "50.0%", "y", "25.0%"],
+    ]
 
 
 def make_report(classes: int) -> Report:

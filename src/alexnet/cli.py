@@ -7,7 +7,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from alexnet.errors import AlexNetError, MissingExtraError
 
 if TYPE_CHECKING:
     from alexnet.images.splits import Split
+    from alexnet.inference.predict import Prediction
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 INTERRUPTED = 130  # what a shell gives for Ctrl-C
@@ -520,8 +521,15 @@ def evaluate(
 @precision_option
 @workers_option
 @click.option(
-    "--format", "form", type=click.Choice(["table", "csv", "jsonl"]), default="table", show_default=True
+    "--format", "form", type=click.Choice(["table", "csv", "jsonl"]), help="[default: --output's, else table]"
 )
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    help="FILE.csv or FILE.jsonl; gone on with if it is there.",
+)
+@click.option("--strict", is_flag=True, help="Exit with 2 where a picture could not be read.")
 def predict(
     weights: Path,
     paths: tuple[str, ...],
@@ -530,24 +538,57 @@ def predict(
     device: str,
     precision: str,
     workers: int,
-    form: str,
+    form: str | None,
+    output: Path | None,
+    strict: bool,
 ) -> None:
-    """Say what WEIGHTS takes the pictures for: files, folders, globs."""
-    from alexnet.inference.engines import open_classifier
-    from alexnet.inference.predict import predict as predict_pictures
-    from alexnet.terminal import csv_lines, prediction_table
+    """Say what WEIGHTS takes the pictures for: files, folders, globs, - for a list on standard input.
 
+    A picture that cannot be read has the reason in its place. With --output, a file that is there is gone on
+    with.
+    """
+    from alexnet.inference.engines import open_classifier
+    from alexnet.inference.predict import check_paths, find_pictures
+    from alexnet.inference.predict import predict as predict_pictures
+    from alexnet.inference.predict_file import FORMS, lines, write_predictions
+    from alexnet.terminal import counting_progress, prediction_table
+
+    asked = form or (output.suffix.removeprefix(".") if output is not None else "table")
+    kind = next((each for each in FORMS if each == asked), None)
+    if output is not None and kind is None:
+        fail(f"{output}: is written as it comes; must end in .csv or .jsonl, or --format be one of them")
+    if top < 1:
+        fail(f"top: {top}; must be at least 1")
+    listed = (line.rstrip("\n") for line in sys.stdin)
+    found = find_pictures(each for path in paths for each in (listed if path == "-" else [path]) if each)
     classifier = open_classifier(weights, engine=engine, device=device, precision=precision, on_fetch=note)
-    predictions = predict_pictures(classifier, paths, top=top, workers=workers)
-    match form:
-        case "csv":
-            for line in csv_lines(predictions):
+    check_paths(path for path in paths if path != "-")
+    shown = min(top, len(classifier.class_names))
+    ask = partial(predict_pictures, classifier, top=top, workers=workers)
+    if output is not None and kind is not None:
+        with counting_progress(None) as tell:
+            written = write_predictions(ask, found, output, form=kind, top=shown, on_progress=tell)
+        before = f" after {written.before:,} that it had" if written.before else ""
+        note(f"{output}: {written.pictures:,} pictures{before}")
+        unreadable = written.unreadable
+    else:
+        unreadable = 0
+
+        def answers() -> Iterator[Prediction]:
+            nonlocal unreadable
+            for each in ask(found):
+                unreadable += each.error is not None
+                yield each
+
+        if kind is None:
+            show(prediction_table(list(answers())))
+        else:
+            for line in lines(answers(), kind, top=shown):
                 show(line)
-        case "jsonl":
-            for prediction in predictions:
-                show(json.dumps(asdict(prediction), ensure_ascii=False))
-        case _:
-            show(prediction_table(list(predictions)))
+    if unreadable:
+        note(f"{unreadable:,} pictures could not be read")
+        if strict:
+            sys.exit(2)
 
 
 @app.command()

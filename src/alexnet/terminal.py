@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING, Protocol
@@ -104,14 +104,14 @@ class _Lines:
 
 
 @contextmanager
-def counting_progress(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr for `total` pictures, in a terminal; nothing elsewhere."""
+def counting_progress(total: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr for `total` pictures, where that is known, in a terminal; nothing elsewhere."""
     from rich.console import Console
     from rich.progress import Progress as Bar
 
     with Bar(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("evaluating", total=total, visible=False)
-        yield lambda done: bar.update(task, completed=done, visible=done < total)
+        yield lambda done: bar.update(task, completed=done, visible=done != total)
 
 
 def describe(progress: Progress) -> str:
@@ -179,35 +179,17 @@ def _share(share: float | None) -> str:
 
 
 def prediction_table(predictions: Sequence[Prediction]) -> str:
-    """A line a picture: its path, then its labels, the likeliest first."""
+    """A line a picture: its path, then its labels, the likeliest first, or why it cannot be read."""
     ranks = max((len(each.labels) for each in predictions), default=0)
-    rows = [
-        (each.path, *(f"{label.name} {label.probability:.1%}" for label in each.labels))
-        for each in predictions
-    ]
-    return aligned(("picture", *(f"{rank + 1}." for rank in range(ranks))), rows)
-
-
-def csv_lines(predictions: Iterable[Prediction]) -> Iterator[str]:
-    """A header, then a line a picture: its path, and each label with its probability."""
-    import csv
-    import io
-
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-
-    def line(cells: Sequence[object]) -> str:
-        buffer.seek(0)
-        buffer.truncate()
-        writer.writerow(cells)
-        return buffer.getvalue().removesuffix("\n")
-
-    for number, each in enumerate(predictions):
-        if number == 0:
-            ranks = range(1, len(each.labels) + 1)
-            yield line(["path", *(name for rank in ranks for name in (f"label{rank}", f"probability{rank}"))])
-        answers = (value for label in each.labels for value in (label.name, f"{label.probability:.6f}"))
-        yield line([each.path, *answers])
+    header = ("picture", *(f"{rank + 1}." for rank in range(ranks)))
+    rows = []
+    for each in predictions:
+        told = [f"{label.name} {label.probability:.1%}" for label in each.labels]
+        rows.append((each.path, *told, *[""] * (ranks - len(told))))
+    if any(each.error for each in predictions):
+        header = (*header, "not read")
+        rows = [(*row, each.error or "") for row, each in zip(rows, predictions, strict=True)]
+    return aligned(header, rows)
 
 
 def timing_table(timings: Sequence[Timing]) -> str:

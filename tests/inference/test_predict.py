@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,13 @@ import pytest
 import torch
 from PIL import Image
 
-from alexnet import PictureError, TrainingError, WeightsError
+from alexnet import DataError, PictureError, TrainingError, WeightsError
 from alexnet.images.datasets import open_split
 from alexnet.images.decode import decode
 from alexnet.images.views import center
+from alexnet.inference import predict as predict_module
 from alexnet.inference.engines import open_classifier
-from alexnet.inference.predict import Prediction, find_pictures, predict
+from alexnet.inference.predict import Prediction, check_paths, find_pictures, predict
 from alexnet.learning.classifier import Classifier
 from alexnet.learning.evaluate import evaluate
 from alexnet.learning.weights import load_weights
@@ -139,37 +140,45 @@ def test_pictures_are_turned_upright_as_in_evaluation(
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"\x89PNG\r\n\x1a\n"], ids=["empty", "text", "cut"])
-def test_a_file_that_is_no_picture_is_named(
-    classifier: Classifier, coloured: Path, tmp_path: Path, content: bytes
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_file_that_is_no_picture_has_the_reason_in_its_place(
+    classifier: Classifier, coloured: Path, tmp_path: Path, content: bytes, workers: int
 ) -> None:
     bad = tmp_path / "bad.png"
     bad.write_bytes(content)
-    with pytest.raises(PictureError, match=r"bad\.png: "):
-        ask(classifier, coloured / "red" / "00.png", bad)
-
-
-def test_answers_before_a_bad_file_are_given(classifier: Classifier, coloured: Path, tmp_path: Path) -> None:
-    bad = tmp_path / "bad.png"
-    bad.write_bytes(b"text")
-    answers = predict(classifier, [coloured / "red", bad], batch_size=4, workers=1)
-    assert [Path(next(answers).path).name for _ in range(8)] == [f"{i:02}.png" for i in range(8)]
-    with pytest.raises(PictureError, match=r"bad\.png"):
-        next(answers)
+    good = coloured / "red" / "00.png"
+    expected = ask(classifier, good)[0]
+    for batch_size in (1, 2, 5):
+        given = [bad, good, bad, bad, good]
+        answers = list(predict(classifier, given, batch_size=batch_size, workers=workers))
+        assert [Path(each.path) for each in answers] == given
+        for answer in answers:
+            if Path(answer.path) == bad:
+                assert answer.labels == ()
+                assert answer.error is not None
+                assert answer.error.startswith(f"{bad}: ")
+            else:
+                assert answer.error is None
+                assert probabilities(answer) == pytest.approx(probabilities(expected), abs=1e-5)
 
 
 @pytest.mark.parametrize("path", ["none.png", "none/*.png", "*.gif"])
 def test_a_path_that_leads_nowhere_is_named(classifier: Classifier, tmp_path: Path, path: str) -> None:
+    (answer,) = ask(classifier, str(tmp_path / path))
+    assert answer.error is not None
+    assert answer.error.startswith(f"{tmp_path / path}: ")
     with pytest.raises(PictureError) as caught:
-        ask(classifier, str(tmp_path / path))
-    assert str(caught.value).startswith(f"{tmp_path / path}: ")
+        check_paths([str(tmp_path / path)])
+    assert str(caught.value) == answer.error
 
 
-def test_a_folder_without_pictures_is_refused_before_anything_is_decoded(
-    classifier: Classifier, coloured: Path, tmp_path: Path
+def test_a_folder_without_pictures_is_named_before_anything_is_decoded(
+    coloured: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "notes.txt").write_text("no picture")
+    check_paths([coloured, coloured / "red" / "00.png", str(coloured / "red" / "*.png")])
     with pytest.raises(PictureError, match="no pictures in this folder"):
-        predict(classifier, [coloured, tmp_path])
+        check_paths([coloured, tmp_path])
 
 
 def test_top_below_one_is_refused_at_once(classifier: Classifier, coloured: Path) -> None:
@@ -177,24 +186,68 @@ def test_top_below_one_is_refused_at_once(classifier: Classifier, coloured: Path
         predict(classifier, [coloured], top=0)
 
 
+def test_workers_below_none_are_refused_at_once(classifier: Classifier, coloured: Path) -> None:
+    with pytest.raises(DataError, match="workers is -1; it must be at least 0"):
+        predict(classifier, [coloured], workers=-1)
+
+
+def test_paths_are_taken_as_they_are_needed(
+    classifier: Classifier, coloured: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list without an end is answered, some paths at a time."""
+    monkeypatch.setattr(predict_module, "_LISTED", 10)
+    taken = 0
+
+    def endless() -> Iterator[Path]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield coloured / "red" / "00.png"
+
+    answers = predict(classifier, endless(), batch_size=4, workers=1)
+    assert len([next(answers) for _ in range(25)]) == 25
+    assert taken == 30
+    answers.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_large_jpeg_is_answered_as_when_it_is_decoded_whole(
+    classifier: Classifier, tmp_path: Path, mode: str
+) -> None:
+    y, x = np.mgrid[0:900, 0:1200] / 200
+    waves = np.stack([128 + 100 * np.sin(3 * x + y), 80 * x % 255, 200 * y % 255], axis=2)
+    Image.fromarray(np.clip(waves, 0, 255).astype(np.uint8)).convert(mode).save(tmp_path / "a.jpg")
+    (answer,) = ask(classifier, tmp_path / "a.jpg")
+    whole, less = decode(tmp_path / "a.jpg"), decode(tmp_path / "a.jpg", shorter_side=2 * 27)
+    assert (whole.shape, less.shape) == ((900, 1200, 3), (113, 150, 3))
+    seen, exact = (center(each, classifier.view).astype(int) for each in (less, whole))
+    assert abs(seen - exact).mean() < 2
+    logits = classifier(np.array(center(whole, classifier.view))[None])[0]
+    chances = np.exp(logits) / np.exp(logits).sum()
+    expected = dict(zip(classifier.class_names, chances.tolist(), strict=True))
+    assert probabilities(answer) == pytest.approx(expected, abs=0.02)
+
+
 @pytest.mark.skipif(not hasattr(os, "symlink"), reason="needs links")
 def test_a_link_that_leads_nowhere_is_named(classifier: Classifier, tmp_path: Path) -> None:
     (tmp_path / "link.png").symlink_to(tmp_path / "gone.png")
     for path in (tmp_path / "link.png", tmp_path / "*.png"):
-        with pytest.raises(PictureError, match=r"link\.png: "):
-            ask(classifier, str(path))
+        (answer,) = ask(classifier, str(path))
+        assert answer.error is not None
+        assert "link.png: " in answer.error
 
 
 def test_a_path_too_long_for_any_file_is_named(classifier: Classifier) -> None:
     with pytest.raises(PictureError, match="aaa: "):
-        ask(classifier, "a" * 300)
+        check_paths(["a" * 300])
 
 
 def test_found_pictures_are_files_as_given(
     coloured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(coloured)
-    assert find_pictures(["red/00.png", "blue"])[:2] == [Path("red/00.png"), Path("blue/00.png")]
+    found = find_pictures(["red/00.png", "blue"])
+    assert [next(found), next(found)] == [Path("red/00.png"), Path("blue/00.png")]
 
 
 def test_nothing_asked_for_is_nothing_answered(classifier: Classifier) -> None:

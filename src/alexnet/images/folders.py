@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from alexnet.errors import DataError
@@ -63,15 +64,20 @@ def class_files(folder: Path) -> dict[str, list[Path]]:
 
 
 def pictures_below(folder: Path) -> list[Path]:
-    """Return every picture file below a folder, in a fixed order, hidden files and folders left out.
+    """Return every picture file below a folder; see `find_below`."""
+    return list(find_below(folder))
 
-    Links to folders are followed, each folder being visited once, so that a loop of links ends.
+
+def find_below(folder: Path) -> Iterator[Path]:
+    """Yield every picture file below a folder, in a fixed order, hidden files and folders left out.
+
+    Links to folders are followed, each folder being visited once, so that a loop of links ends. No more than
+    one folder's names are in memory at a time.
     """
 
     def refuse(error: OSError) -> None:  # os.walk would leave the folder out without a word
         raise _unreadable(error) from error
 
-    found: list[Path] = []
     visited: set[tuple[int, int]] = set()
     for here, subfolders, files in os.walk(folder, onerror=refuse, followlinks=True):
         status = os.stat(here)  # noqa: PTH116  # os.walk gives strings; a Path for each folder is slow
@@ -80,8 +86,7 @@ def pictures_below(folder: Path) -> list[Path]:
             continue
         visited.add((status.st_dev, status.st_ino))
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        found += [Path(here, name) for name in sorted(files) if _is_picture(name)]
-    return found
+        yield from (Path(here, name) for name in sorted(files) if _is_picture(name))
 
 
 def _is_picture(name: str) -> bool:

@@ -5,18 +5,24 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
-from alexnet.errors import PictureError
+from alexnet.errors import DataError, PictureError
 from alexnet.images import views
-from alexnet.images.batches import load_batches
+from alexnet.images.batches import load_these
 from alexnet.images.decode import decode
-from alexnet.images.folders import pictures_below
+from alexnet.images.folders import find_below
 from alexnet.images.splits import LazyPictures
 from alexnet.learning.classifier import Classifier, softmax
+
+_LISTED = 8192  # paths at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +38,8 @@ class Prediction:
     """What a classifier takes a picture for."""
 
     path: str  # as it was found
-    labels: tuple[Label, ...]  # the likeliest first
+    labels: tuple[Label, ...]  # the likeliest first; none where it cannot be read
+    error: str | None = None  # why it cannot be read
 
 
 def predict(
@@ -43,34 +50,38 @@ def predict(
     batch_size: int = 32,
     workers: int = 2,
 ) -> Iterator[Prediction]:
-    """Yield a Prediction for every picture, in order, while the next ones are decoded.
+    """Yield a Prediction for every picture, in order, while the next ones are found and decoded.
 
-    `paths` are files, folders (searched to any depth) and globs. Raises PictureError, before anything is
-    decoded, for a path that leads to no picture, and in its place for a file that cannot be decoded.
+    `paths` are files, folders (searched to any depth) and globs; memory does not grow with their number. A
+    picture that cannot be read has its `error` in its place. Raises PictureError, before anything is decoded,
+    for a `top` below 1.
     """
-    files = find_pictures(paths)
     if top < 1:
         raise PictureError(f"top: {top}; must be at least 1")
-    return _predict(classifier, files, top, batch_size, workers)
+    if workers < 0:
+        raise DataError(f"workers is {workers}; it must be at least 0")
+    return _predict(classifier, find_pictures(paths), top, batch_size, workers)
 
 
-def find_pictures(paths: Iterable[str | Path]) -> list[Path]:
+def find_pictures(paths: Iterable[str | Path]) -> Iterator[Path]:
     """The picture files that `paths` lead to: files as they are, folders searched, globs expanded."""
-    found: list[Path] = []
     for path in map(str, paths):
         # What is neither there nor matches anything is left as it is: decoding it tells what is wrong.
         for given in [path] if os.path.lexists(path) else _glob(path) or [path]:
-            found += _pictures_at(given)
-    return found
+            if os.path.isdir(given):  # noqa: PTH112  # Path.is_dir raises where a name is too long
+                yield from find_below(Path(given))
+            else:
+                yield Path(given)
 
 
-def _pictures_at(path: str) -> list[Path]:
-    if not os.path.isdir(path):  # noqa: PTH112  # Path.is_dir raises where a name is too long
-        return [Path(path)]
-    inside = pictures_below(Path(path))
-    if not inside:
-        raise PictureError(f"{path}: no pictures in this folder; must hold some; check the path")
-    return inside
+def check_paths(paths: Iterable[str | Path]) -> None:
+    """Raise PictureError for the first of `paths` that leads to no picture."""
+    for path in map(str, paths):
+        found = next(find_pictures([path]), None)
+        if found is None:
+            raise PictureError(f"{path}: no pictures in this folder; must hold some; check the path")
+        if not os.path.lexists(found):
+            decode(found)  # tells what is wrong
 
 
 def _glob(pattern: str) -> list[str]:
@@ -78,20 +89,36 @@ def _glob(pattern: str) -> list[str]:
 
 
 def _predict(
-    classifier: Classifier, files: Sequence[Path], top: int, batch_size: int, workers: int
+    classifier: Classifier, files: Iterator[Path], top: int, batch_size: int, workers: int
 ) -> Iterator[Prediction]:
-    batches = load_batches(
-        LazyPictures(files, decode),
-        range(len(files)),
-        shape=lambda picture: views.center(picture, classifier.view),
-        batch_size=batch_size,
-        workers=workers,
-    )
-    for batch, chosen in batches:
-        for index, probabilities in zip(chosen, softmax(classifier(batch)), strict=True):
-            ranked = np.argsort(-probabilities, kind="stable")[:top]
-            labels = (
-                Label(name=classifier.class_names[label], probability=float(probabilities[label]))
-                for label in ranked
-            )
-            yield Prediction(path=str(files[index]), labels=tuple(labels))
+    view = classifier.view
+    # A view has no use for more: twice its size is resized to it as well as the whole picture is.
+    read = partial(decode, shorter_side=2 * view.resize)
+    while some := list(islice(files, _LISTED)):
+        batches = [
+            range(start, min(start + batch_size, len(some))) for start in range(0, len(some), batch_size)
+        ]
+        errors: dict[int, str] = {}
+        loaded = load_these(
+            LazyPictures(some, read),
+            batches,
+            shape=lambda picture: views.center(picture, view),
+            workers=workers,
+            on_unreadable=errors.__setitem__,
+        )
+        with closing(loaded):
+            for asked, batch in zip(batches, loaded, strict=True):
+                found: dict[int, npt.NDArray[np.float32]] = {}
+                if batch is not None:
+                    pictures, chosen = batch
+                    found = dict(zip(chosen.tolist(), softmax(classifier(pictures)), strict=True))
+                for index in asked:
+                    labels = _ranked(found[index], classifier.class_names, top) if index in found else ()
+                    yield Prediction(path=str(some[index]), labels=labels, error=errors.pop(index, None))
+
+
+def _ranked(
+    probabilities: npt.NDArray[np.float32], class_names: Sequence[str], top: int
+) -> tuple[Label, ...]:
+    order = np.argsort(-probabilities, kind="stable")[:top]
+    return tuple(Label(name=class_names[label], probability=float(probabilities[label])) for label in order)

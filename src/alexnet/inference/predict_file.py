@@ -1,0 +1,174 @@
+"""Predictions as lines of CSV or JSON, and a file of them that goes on where it was cut off."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import IO, Literal, get_args
+
+from alexnet.errors import OutputError
+from alexnet.inference.predict import Prediction
+
+Form = Literal["csv", "jsonl"]
+FORMS: tuple[Form, ...] = get_args(Form)
+_FLUSHED_EVERY = 64  # lines
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """What came of writing a file of predictions."""
+
+    pictures: int  # answered this time
+    unreadable: int  # of them
+    before: int  # that the file had already
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """What is in a file already."""
+
+    pictures: int
+    last: str | None  # path of the last
+    end: int  # bytes, up to the last whole line
+
+
+def lines(predictions: Iterable[Prediction], form: Form, *, top: int, header: bool = True) -> Iterator[str]:
+    """A line for each, without its newline; in CSV after a header with `top` labels."""
+    if form == "jsonl":
+        for each in predictions:
+            yield json.dumps(asdict(each), ensure_ascii=False)
+        return
+    if header:
+        yield _csv_line(_columns(top))
+    for each in predictions:
+        told = [value for label in each.labels for value in (label.name, f"{label.probability:.6f}")]
+        told += [""] * (2 * top - len(told))
+        yield _csv_line([each.path, *told, each.error or ""])
+
+
+def write_predictions(
+    predict: Callable[[Iterator[Path]], Iterator[Prediction]],
+    files: Iterator[Path],
+    output: str | Path,
+    *,
+    form: Form,
+    top: int,
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> Written:
+    """Write what `predict` answers for `files` to `output`, a line each, as it comes.
+
+    If the file is there, the pictures that it has whole lines for are passed over, and it goes on from there:
+    it must be of the same form and its last picture must be among `files` in that place. Raises OutputError
+    where it is not, with the file as it was, and where writing fails, with whole lines in it.
+    """
+    output = Path(output)
+    try:
+        found = _read(output, form, top)
+        passed = list(islice(files, found.pictures - 1, found.pictures)) if found.pictures else []
+        if found.pictures and [_written(str(each)) for each in passed] != [found.last]:
+            raise OutputError(
+                f"{output}: its line {found.pictures} is of {found.last}, and that place is now of "
+                f"{passed[0] if passed else 'no picture'}; must be of the same pictures; delete it or "
+                "choose another"
+            )
+        done = unreadable = 0
+        with output.open("ab") as file:
+            file.truncate(found.end)
+            for line in lines((), form, top=top, header=not found.end):
+                file.write(_encoded(line))
+            for prediction in predict(files):
+                (line,) = lines([prediction], form, top=top, header=False)
+                file.write(_encoded(line))
+                done, unreadable = done + 1, unreadable + (prediction.error is not None)
+                if done % _FLUSHED_EVERY == 0:
+                    file.flush()
+                    on_progress(found.pictures + done)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OutputError(
+            f"{output}: cannot be written: {error.strerror or error}; make room or choose another place; the "
+            "same command goes on with it"
+        ) from error
+    return Written(pictures=done, unreadable=unreadable, before=found.pictures)
+
+
+def _columns(top: int) -> list[str]:
+    ranks = range(1, top + 1)
+    return ["path", *(name for rank in ranks for name in (f"label{rank}", f"probability{rank}")), "error"]
+
+
+def _csv_line(cells: Iterable[object]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerow(cells)
+    return buffer.getvalue().removesuffix("\n")
+
+
+def _encoded(line: str) -> bytes:
+    return f"{line}\n".encode(errors="backslashreplace")
+
+
+def _written(path: str) -> str:
+    """A path as it stands in a file: what is no UTF-8 is written as \\udcff."""
+    return path.encode(errors="backslashreplace").decode()
+
+
+def _read(output: Path, form: Form, top: int) -> _Found:
+    if not output.exists():
+        return _Found(pictures=0, last=None, end=0)
+    with output.open("rb") as file:
+        whole = _WholeLines(file)
+        try:
+            found = _read_jsonl(whole) if form == "jsonl" else _read_csv(whole, top)
+        except (ValueError, KeyError, TypeError, csv.Error):
+            raise OutputError(
+                f"{output}: not the {form} that this command writes; must be, or not be there; choose "
+                "another place"
+            ) from None
+    return found
+
+
+class _WholeLines(Iterator[str]):
+    """A file's lines that end in a newline, and how many bytes they are."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.bytes, self.at_the_end = file, 0, False
+
+    def __next__(self) -> str:
+        line = self.file.readline()
+        if not line.endswith(b"\n"):
+            self.at_the_end = True
+            raise StopIteration
+        self.bytes += len(line)
+        return line.decode()
+
+
+def _read_jsonl(whole: _WholeLines) -> _Found:
+    found = _Found(pictures=0, last=None, end=0)
+    for text in whole:
+        path = str(json.loads(text)["path"])
+        found = _Found(pictures=found.pictures + 1, last=_written(path), end=whole.bytes)
+    return found
+
+
+def _read_csv(whole: _WholeLines, top: int) -> _Found:
+    rows = csv.reader(whole, strict=True)
+    header = next(rows, None)
+    if header is not None and header != _columns(top):
+        raise ValueError(header)
+    found = _Found(pictures=0, last=None, end=whole.bytes)
+    try:
+        for row in rows:
+            if len(row) != len(_columns(top)):
+                raise ValueError(row)
+            found = _Found(pictures=found.pictures + 1, last=row[0], end=whole.bytes)
+    except csv.Error:
+        if not whole.at_the_end:  # there, a row is cut off within a cell of several lines
+            raise
+    return found

@@ -1,0 +1,141 @@
+"""Files of predictions: read back by any reader, and gone on with wherever they were cut off."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from alexnet import OutputError
+from alexnet.inference.predict import Label, Prediction
+from alexnet.inference.predict_file import Form, Written, lines, write_predictions
+
+
+def prediction(path: str, *labels: tuple[str, float]) -> Prediction:
+    return Prediction(path=path, labels=tuple(Label(name=name, probability=share) for name, share in labels))
+
+
+ODD = [
+    prediction("plain.png", ("red", 0.75), ("blue", 0.25)),
+    prediction('a, "b".png', ("T-shirt, top", 1 / 3), ('say "x"', 1e-9)),
+    prediction("two\nlines.png", ("犬", 0.5), ("", 0.5)),
+]
+
+
+def test_csv_is_read_back_by_any_reader_whatever_the_names() -> None:
+    text = "\n".join(lines(ODD, "csv", top=2)) + "\n"
+    head, *rows = csv.reader(text.splitlines(keepends=True))
+    assert head == ["path", "label1", "probability1", "label2", "probability2", "error"]
+    assert rows == [
+        ["plain.png", "red", "0.750000", "blue", "0.250000", ""],
+        ['a, "b".png', "T-shirt, top", "0.333333", 'say "x"', "0.000000", ""],
+        ["two\nlines.png", "犬", "0.500000", "", "0.500000", ""],
+    ]
+
+
+def test_a_picture_that_cannot_be_read_has_the_reason_in_every_form() -> None:
+    bad = Prediction(path="bad.png", labels=(), error="bad.png: empty, it seems")
+    head, row = csv.reader(lines([bad], "csv", top=1))
+    assert dict(zip(head, row, strict=True)) == {
+        **{"path": "bad.png", "label1": "", "probability1": ""},
+        "error": "bad.png: empty, it seems",
+    }
+    (line,) = lines([bad], "jsonl", top=1)
+    assert json.loads(line) == {"path": "bad.png", "labels": [], "error": "bad.png: empty, it seems"}
+
+
+# --- going on ---------------------------------------------------------------------------------------------
+
+FILES = [
+    Path(name) for name in ("plain.png", "bad\n.png", 'a, "b".png', "two\nlines.png", "犬.png", "end.png")
+]
+
+
+def answered(files: Iterator[Path]) -> Iterator[Prediction]:
+    for path in files:
+        if path.name.startswith("bad"):
+            yield Prediction(path=str(path), labels=(), error=f"{path}: empty")
+        else:
+            yield prediction(str(path), ("red, or so", 0.75), ("two\nlines", 0.25))
+
+
+def write(output: Path, form: Form, files: list[Path] | None = None) -> Written:
+    return write_predictions(answered, iter(FILES if files is None else files), output, form=form, top=2)
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_a_file_that_was_cut_off_anywhere_ends_as_if_it_had_not_been(tmp_path: Path, form: Form) -> None:
+    whole = tmp_path / "whole"
+    assert write(whole, form) == Written(pictures=6, unreadable=1, before=0)
+    content, cut = whole.read_bytes(), tmp_path / "cut"
+    for length in range(len(content) + 1):
+        cut.write_bytes(content[:length])
+        written = write(cut, form)
+        assert cut.read_bytes() == content, length
+        assert written.pictures + written.before == 6
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_what_is_there_is_not_asked_for_again(tmp_path: Path, form: Form) -> None:
+    output = tmp_path / "out"
+    write(output, form, FILES[:4])
+    asked: list[Path] = []
+
+    def noted(files: Iterator[Path]) -> Iterator[Prediction]:
+        for path in files:
+            asked.append(path)
+            yield from answered(iter([path]))
+
+    written = write_predictions(noted, iter(FILES), output, form=form, top=2)
+    assert asked == FILES[4:]
+    assert written == Written(pictures=2, unreadable=0, before=4)
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_a_file_of_other_pictures_is_left_as_it_is(tmp_path: Path, form: Form) -> None:
+    output = tmp_path / "out"
+    write(output, form, FILES[:3])
+    content = output.read_bytes()
+    for files in (FILES[1:], FILES[:2], []):
+        with pytest.raises(OutputError, match="must be of the same pictures"):
+            write(output, form, files)
+        assert output.read_bytes() == content
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+@pytest.mark.parametrize(
+    "content", [b"my notes\n", b"\xff\xfe\n", b"[1]\n", b"{}\n", b"path,label1\n"], ids=str
+)
+def test_a_file_of_something_else_is_left_as_it_is(tmp_path: Path, form: Form, content: bytes) -> None:
+    output = tmp_path / "out"
+    output.write_bytes(content)
+    with pytest.raises(OutputError, match=f"not the {form} that this command writes"):
+        write(output, form)
+    assert output.read_bytes() == content
+
+
+def test_a_run_that_breaks_off_leaves_whole_lines(tmp_path: Path) -> None:
+    def broken(files: Iterator[Path]) -> Iterator[Prediction]:
+        yield from answered(iter([next(files), next(files)]))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_predictions(broken, iter(FILES), tmp_path / "out", form="jsonl", top=2)
+    assert len((tmp_path / "out").read_text(encoding="utf-8").splitlines()) == 2
+    assert write(tmp_path / "out", "jsonl").before == 2
+
+
+def test_where_nothing_can_be_written_is_told(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"none/out: cannot be written: No such file"):
+        write(tmp_path / "none" / "out", "csv")
+
+
+def test_names_that_are_no_unicode_are_gone_on_with(tmp_path: Path) -> None:
+    files = [Path("caf\udce9.png"), Path("b.png")]
+    for form in ("csv", "jsonl"):
+        output = tmp_path / form
+        write(output, form, files[:1])
+        assert write(output, form, files).before == 1
