@@ -142,6 +142,7 @@ COMMANDS = (
     ("benchmark",),
     ("benchmark", "train"),
     ("benchmark", "infer"),
+    ("benchmark", "predict"),
     ("demo",),
 )
 

@@ -721,6 +721,28 @@ def benchmark_train(
         show(timing_table(timings))
 
 
+@benchmark.command("predict")
+@click.argument("folder")
+@click.option("--network", default="notes", show_default=True, help="A name, a TOML file or a weights file.")
+@click.option("--pictures", type=int, default=512, show_default=True, help="Of FOLDER, a turn.")
+@click.option("--rounds", type=int, default=3, show_default=True, help="Turns of each way.")
+@workers_option
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def benchmark_predict(folder: str, network: str, pictures: int, rounds: int, workers: int, form: str) -> None:
+    """FOLDER of pictures to a CSV of answers: the plain script, then `alexnet predict` with each engine."""
+    from alexnet.architecture.zoo import get_network
+    from alexnet.inference.benchmark_predict import benchmark_predict as time_predicting
+    from alexnet.terminal import timing_table
+
+    timings = time_predicting(
+        get_network(network), folder, pictures=pictures, rounds=rounds, workers=workers, on_progress=note
+    )
+    if form == "json":
+        click.echo(json.dumps([asdict(timing) for timing in timings], indent=2))
+    else:
+        show(timing_table(timings))
+
+
 @benchmark.command("infer")
 @click.option("--network", default="notes", show_default=True, help="A name, a TOML file or a weights file.")
 @click.option(

@@ -34,10 +34,8 @@ def test_the_plain_way_gives_what_the_model_gives(small: Network) -> None:
 def test_a_turn_of_single_pictures_is_of_many(small: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
 
-    def ways(network: Network, on_progress: object) -> list[tuple[str, object]]:
-        return [("one", lambda batch: seen.append(len(batch)))]
-
-    monkeypatch.setattr(module, "_ways", ways)
+    monkeypatch.setattr(module, "classifiers", lambda *_: {})
+    monkeypatch.setattr(module, "plain_torch", lambda _: lambda batch: seen.append(len(batch)))
     benchmark_answers(small, batch_size=1, rounds=1)
     assert seen == [1] * 32 * 3
     seen.clear()

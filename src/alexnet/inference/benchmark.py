@@ -18,7 +18,7 @@ from alexnet.inference.calibrate import calibrate
 from alexnet.inference.export import made_up
 from alexnet.inference.graph import EightBits, build
 from alexnet.learning.benchmark import Timing, time_by_turns
-from alexnet.learning.classifier import Logits, Run
+from alexnet.learning.classifier import Classifier, Logits, Run
 from alexnet.learning.devices import choose_precision
 from alexnet.learning.model import AlexNet, set_layout
 from alexnet.learning.weights import Weights, torch_classifier
@@ -43,7 +43,8 @@ def benchmark_answers(
     if batch_size < 1 or rounds < 1:
         raise TrainingError(f"benchmark: batch size {batch_size}, rounds {rounds}; both must be at least 1")
     batch = np.resize(made_up(network, min(batch_size, 64)), (batch_size, *network.input))
-    ways = dict(_ways(network, on_progress))
+    ways: dict[str, Run] = {"torch eager, float32": plain_torch(AlexNet(network))}
+    ways |= classifiers(network, on_progress)
     repeats = -(-_PICTURES_A_TURN // batch_size)
     turns = {name: [partial(_repeated, run, batch, repeats)] * (2 + rounds) for name, run in ways.items()}
     return time_by_turns(
@@ -56,7 +57,16 @@ def _repeated(run: Run, batch: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], 
         run(batch)
 
 
-def _ways(network: Network, on_progress: Callable[[str], None]) -> Iterator[tuple[str, Run]]:
+def classifiers(network: Network, on_progress: Callable[[str], None]) -> dict[str, Classifier]:
+    """Every engine's with made-up weights, by what it is called."""
+    class_names, view = tuple(map(str, range(network.classes))), View.of(*network.input[:2])
+    return {
+        name: Classifier(run=run, network=network, class_names=class_names, view=view)
+        for name, run in _engines(network, on_progress)
+    }
+
+
+def _engines(network: Network, on_progress: Callable[[str], None]) -> Iterator[tuple[str, Run]]:
     on_progress("preparing each engine")
     model = AlexNet(network).eval()
     tensors = {name: each.contiguous().numpy() for name, each in model.state_dict().items()}
@@ -66,7 +76,6 @@ def _ways(network: Network, on_progress: Callable[[str], None]) -> Iterator[tupl
         view=View.of(*network.input[:2]),
         metrics={},
     )
-    yield "torch eager, float32", plain_torch(AlexNet(network))
     precision = choose_precision("auto", _CPU)
     yield (
         f"torch, {str(precision).removeprefix('torch.')}",

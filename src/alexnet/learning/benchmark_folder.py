@@ -94,13 +94,7 @@ class _Photos(TorchDataset[tuple[Tensor, int]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         view = self.view
-        with Image.open(self.paths[index]) as opened:
-            image = opened.convert("RGB")
-        scale = view.resize / min(image.size)
-        image = image.resize(
-            (max(view.resize, round(image.width * scale)), max(view.resize, round(image.height * scale))),
-            Image.Resampling.BILINEAR,
-        )
+        image = resized_by_pillow(self.paths[index], view)
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
         top = int(torch.randint(image.height - view.height + 1, ()))
         left = int(torch.randint(image.width - view.width + 1, ()))
@@ -108,6 +102,15 @@ class _Photos(TorchDataset[tuple[Tensor, int]]):
         if torch.rand(()) < 0.5:
             pixels = pixels.flip(2)
         return (pixels / 255 - 0.45) / 0.25, self.labels[index]
+
+
+def resized_by_pillow(path: str | Path, view: View) -> Image.Image:
+    """What a tutorial writes: decode all of it, then resize all of it, its shorter side to the view's."""
+    with Image.open(path) as opened:
+        image = opened.convert("RGB")
+    scale = view.resize / min(image.size)
+    size = (max(view.resize, round(image.width * scale)), max(view.resize, round(image.height * scale)))
+    return image.resize(size, Image.Resampling.BILINEAR)
 
 
 def _plain(
