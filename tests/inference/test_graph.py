@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -88,6 +89,14 @@ def test_blocks_of_any_stride_give_what_torch_gives(small: Network, stride: int)
     network = edit(small, f"conv1.stride={stride}", "conv2.padding=3")
     assert takes_raw_pixels(network)
     assert_same_as_torch(network)
+
+
+@pytest.mark.parametrize("name", [INPUT, OUTPUT])
+@pytest.mark.parametrize("place", ["first", "last"])
+def test_a_layer_may_be_called_as_an_end_of_the_graph_is(small: Network, name: str, place: str) -> None:
+    at = 0 if place == "first" else len(small.layers) - 1
+    layers = [replace(each, name=name) if index == at else each for index, each in enumerate(small.layers)]
+    assert_same_as_torch(replace(small, layers=tuple(layers)))
 
 
 def test_only_windows_that_see_pixels_alone_take_them_raw(small: Network) -> None:

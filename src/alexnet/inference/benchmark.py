@@ -59,32 +59,42 @@ def _repeated(run: Run, batch: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], 
 
 def classifiers(network: Network, on_progress: Callable[[str], None]) -> dict[str, Classifier]:
     """Every engine's with made-up weights, by what it is called."""
-    class_names, view = tuple(map(str, range(network.classes))), View.of(*network.input[:2])
+    on_progress("preparing each engine")
+    weights = made_up_weights(network)
     return {
-        name: Classifier(run=run, network=network, class_names=class_names, view=view)
-        for name, run in _engines(network, on_progress)
+        name: Classifier(run=run, network=network, class_names=weights.class_names, view=weights.view)
+        for name, run in _engines(weights)
     }
 
 
-def _engines(network: Network, on_progress: Callable[[str], None]) -> Iterator[tuple[str, Run]]:
-    on_progress("preparing each engine")
-    model = AlexNet(network).eval()
-    tensors = {name: each.contiguous().numpy() for name, each in model.state_dict().items()}
-    weights = Weights(
-        model=model,
+def made_up_weights(network: Network) -> Weights:
+    """Untrained ones."""
+    return Weights(
+        model=AlexNet(network).eval(),
         class_names=tuple(map(str, range(network.classes))),
         view=View.of(*network.input[:2]),
         metrics={},
     )
+
+
+def exported_models(weights: Weights) -> tuple[bytes, bytes]:
+    """As ONNX in float32, and in 8 bits calibrated on made-up pictures."""
+    network, metadata = weights.model.network, {KEY: weights.description.to_json()}
+    tensors = {name: each.contiguous().numpy() for name, each in weights.model.state_dict().items()}
+    seen = made_up(network)
+    eight_bits = EightBits(ranges=calibrate(network, tensors, lambda: iter([seen])))
+    exact = build(network, tensors, metadata=metadata)
+    rounded = build(network, tensors, eight_bits=eight_bits, metadata=metadata)
+    return exact.SerializeToString(), rounded.SerializeToString()
+
+
+def _engines(weights: Weights) -> Iterator[tuple[str, Run]]:
     precision = choose_precision("auto", _CPU)
     yield (
         f"torch, {str(precision).removeprefix('torch.')}",
         torch_classifier(weights, device=_CPU, precision=precision).run,
     )
-    seen = made_up(network)
-    eight_bits = EightBits(ranges=calibrate(network, tensors, lambda: iter([seen])))
-    exact = build(network, tensors).SerializeToString()
-    rounded = build(network, tensors, eight_bits=eight_bits).SerializeToString()
+    exact, rounded = exported_models(weights)
     yield "onnxruntime, float32", onnx_engine.open_model(exact, key=KEY)[0]
     yield "onnxruntime, int8", onnx_engine.open_model(rounded, key=KEY)[0]
     if find_spec("openvino") is None:

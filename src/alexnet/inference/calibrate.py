@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet.architecture.network import Network
-from alexnet.inference.graph import INPUT, Range, build, rounded_layers, takes_raw_pixels
+from alexnet.inference.graph import INPUT, Range, build, rounded_layers, takes_raw_pixels, tensor_of
 from alexnet.learning.weights_file import Floats
 
 Values = npt.NDArray[np.floating[Any]]
@@ -78,4 +78,4 @@ def _seen(
     for batch in batches:
         if not takes_raw_pixels(network):
             yield INPUT, (batch - mean) / scale
-        yield from zip(names, session.run(list(names), {"pictures": batch}), strict=True)
+        yield from zip(names, session.run(list(map(tensor_of, names)), {INPUT: batch}), strict=True)

@@ -67,6 +67,11 @@ class EightBits:
     in_float: frozenset[str] = frozenset()  # layers whose weights, sums and input stay float32
 
 
+def tensor_of(layer: str) -> str:
+    """What the output of a layer of that name is called in the graph."""
+    return f"/{layer}" if layer in (INPUT, OUTPUT) else layer
+
+
 def takes_raw_pixels(network: Network) -> bool:
     """Whether normalisation goes into the first layer: a convolution whose windows see pixels only."""
     first = network.layers[0]
@@ -209,7 +214,7 @@ class _Graph:
                 return self.add(
                     "MaxPool",
                     [flow],
-                    name=layer.name,
+                    name=tensor_of(layer.name),
                     kernel_shape=[layer.kernel] * 2,
                     strides=[layer.stride] * 2,
                     pads=[layer.padding, layer.padding, *ends],
@@ -219,9 +224,9 @@ class _Graph:
             case LocalResponseNorm():
                 return self._response_norm(layer, row, flow)
             case ReLU():
-                return self.add("Relu", [flow], name=layer.name)
+                return self.add("Relu", [flow], name=tensor_of(layer.name))
             case Flatten():
-                return self.add("Flatten", [flow], name=layer.name)
+                return self.add("Flatten", [flow], name=tensor_of(layer.name))
             case Dropout():
                 return flow
             case _:
@@ -284,7 +289,7 @@ class _Graph:
             bias = (bias - self._of_the_mean(layer, weight)).astype(np.float32)
             kernel, shift = self.constant(f"{name}.weight", weight), self.constant(f"{name}.bias", bias)
             settings |= {"transB": 1} if kind == "Gemm" else {}
-        return self.add(kind, [flow, kernel, shift], name=name, **settings)
+        return self.add(kind, [flow, kernel, shift], name=tensor_of(name), **settings)
 
     def _of_the_mean(self, layer: Conv | Dense, weight: Floats) -> npt.NDArray[np.float64] | float:
         """What the mean colour, in raw pixels, adds to each filter's sum; of the rounded weights where so."""
@@ -300,13 +305,19 @@ class _Graph:
         height, width = row.input[:2]
         down = self.constant(f"{layer.name}.down", _windows(layer.size, height))
         across = self.constant(f"{layer.name}.across", _windows(layer.size, width).T.copy())
-        return self.add("MatMul", [self.add("MatMul", [down, flow]), across], name=layer.name)
+        return self.add("MatMul", [self.add("MatMul", [down, flow]), across], name=tensor_of(layer.name))
 
     def _response_norm(self, layer: LocalResponseNorm, row: LayerSummary, flow: str) -> str:
         alpha = layer.alpha if layer.mean else layer.alpha * layer.size
         if layer.size % 2:
             return self.add(
-                "LRN", [flow], name=layer.name, size=layer.size, alpha=alpha, beta=layer.beta, bias=layer.k
+                "LRN",
+                [flow],
+                name=tensor_of(layer.name),
+                size=layer.size,
+                alpha=alpha,
+                beta=layer.beta,
+                bias=layer.k,
             )
         # Of an even number of neighbours torch takes one more of those before, ONNX one more of those after.
         depth, before = row.input[-1], layer.size // 2
@@ -319,7 +330,7 @@ class _Graph:
         among = self.add(
             "Conv", [squares, self.constant("near", sums), self.constant("base", base)], kernel_shape=[1, 1]
         )
-        return self.add("Div", [flow, self.add("Pow", [among, power])], name=layer.name)
+        return self.add("Div", [flow, self.add("Pow", [among, power])], name=tensor_of(layer.name))
 
     # --- 8 bits
 
@@ -358,7 +369,7 @@ class _Graph:
         return output
 
     def constant(self, name: str, value: npt.ArrayLike) -> str:
-        """A constant; gives its name, which is `name` with a number where that is taken."""
+        """A constant; gives its name: `name` as it is if it is a layer's, LAYER.WHAT, else made its own."""
         from onnx import numpy_helper
 
         name = name if "." in name else f"/{name}_{len(self.initializers)}"

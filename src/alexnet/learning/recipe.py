@@ -42,7 +42,7 @@ class Recipe:
     averaging: float = (
         0.999  # decay a step of the running mean of the weights that is judged and kept; 0: none
     )
-    build_up: float = 10.0  # epochs in which crops, colours, cutmix and dropout grow to what is said here
+    build_up: float = 30.0  # epochs in which crops, colours, cutmix and dropout grow to what is said here
     balance: Balance = "none"  # of uneven classes: rare ones weigh more in the loss, or are drawn more often
 
     def __post_init__(self) -> None:
