@@ -21,6 +21,7 @@ from alexnet.errors import AlexNetError, MissingExtraError
 if TYPE_CHECKING:
     from alexnet.images.splits import Split
     from alexnet.inference.predict import Prediction
+    from alexnet.learning.benchmark import Timing
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 INTERRUPTED = 130  # what a shell gives for Ctrl-C
@@ -111,6 +112,17 @@ def note(message: str) -> None:
     click.echo(message, err=True)
 
 
+def open_pictures(
+    data: str, weights: Path, class_names: Sequence[str], *, split: str | None, seed: int
+) -> Split:
+    """Those of a split of `data`, as the run that `weights` lie in divided it."""
+    from alexnet.images.datasets import open_split
+    from alexnet.learning.runs import read_division
+
+    division = read_division(weights.parent, data) if split is not None else None
+    return open_split(data, class_names, split=split, seed=seed, division=division)
+
+
 device_option = click.option(
     "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."
 )
@@ -125,6 +137,12 @@ engine_option = click.option(
     default="auto",
     show_default=True,
     help="auto, torch, onnxruntime or openvino.",
+)
+split_seed_option = click.option(
+    "--seed", type=int, default=0, show_default=True, help="The training's, where it split the folder."
+)
+timed_network_option = click.option(
+    "--network", default="notes", show_default=True, help="A name, a TOML file or a weights file."
 )
 workers_option = click.option(
     "--workers", type=int, default=2, show_default=True, help="Threads that decode pictures."
@@ -464,9 +482,7 @@ def train(
 @device_option
 @precision_option
 @workers_option
-@click.option(
-    "--seed", type=int, default=0, show_default=True, help="The training's, where it split the folder."
-)
+@split_seed_option
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def evaluate(
     weights: Path,
@@ -481,15 +497,13 @@ def evaluate(
     form: str,
 ) -> None:
     """Judge WEIGHTS on DATA: top-1, top-5, every class."""
-    from alexnet.images.datasets import is_undivided, open_split
+    from alexnet.images.datasets import is_undivided
     from alexnet.inference.engines import open_classifier
     from alexnet.learning.evaluate import evaluate as evaluate_classifier
-    from alexnet.learning.runs import read_division
     from alexnet.terminal import counting_progress, report_table
 
     classifier = open_classifier(weights, engine=engine, device=device, precision=precision, on_fetch=note)
-    division = read_division(weights.parent, data) if split is not None else None
-    pictures = open_split(data, classifier.class_names, split=split, seed=seed, division=division)
+    pictures = open_pictures(data, weights, classifier.class_names, split=split, seed=seed)
     for warning in pictures.warnings:
         note(warning)
     if split is None and is_undivided(data):
@@ -611,9 +625,7 @@ def predict(
     help="Share of the pictures that 8 bits may lose.",
 )
 @workers_option
-@click.option(
-    "--seed", type=int, default=0, show_default=True, help="The training's, where it split the folder."
-)
+@split_seed_option
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def export(
     weights: Path,
@@ -631,25 +643,20 @@ def export(
         fail("--int8: needs --calibrate DATA, pictures such as the network was trained on")
     if calibrate is not None and not int8:
         fail("--calibrate: is for --int8; give both")
-    from alexnet.images.datasets import is_undivided, open_split
+    from alexnet.images.datasets import is_undivided
     from alexnet.inference.engines import read_weights
     from alexnet.inference.export import export as export_weights
-    from alexnet.learning.runs import read_division
     from alexnet.terminal import agreement_table
 
     names = read_weights(weights)[0].class_names
-
-    def pictures(data: str, split: str | None) -> Split:
-        division = read_division(weights.parent, data) if split is not None else None
-        return open_split(data, names, split=split, seed=seed, division=division)
-
+    pictures = partial(open_pictures, weights=weights, class_names=names, seed=seed)
     checked = check or calibrate
     apart = "validation" if checked is not None and is_undivided(checked) else None
     exported = export_weights(
         weights,
         output,
-        calibration=pictures(calibrate, "train") if calibrate is not None else None,
-        check=pictures(checked, apart) if checked is not None else None,
+        calibration=pictures(calibrate, split="train") if calibrate is not None else None,
+        check=pictures(checked, split=apart) if checked is not None else None,
         most_lost=most_lost,
         workers=workers,
         on_progress=note,
@@ -663,13 +670,23 @@ def export(
     show(f"exported: {exported.path} ({exported.size / 2**20:.1f} MiB)")
 
 
+def show_timings(timings: Sequence[Timing], form: str) -> None:
+    """As a table, or as JSON."""
+    from alexnet.terminal import timing_table
+
+    if form == "json":
+        click.echo(json.dumps([asdict(timing) for timing in timings], indent=2))
+    else:
+        show(timing_table(timings))
+
+
 @app.group()
 def benchmark() -> None:
     """Time what this machine does, beside the plain way of doing it, in one run."""
 
 
 @benchmark.command("train")
-@click.option("--network", default="notes", show_default=True, help="A name, a TOML file or a weights file.")
+@timed_network_option
 @click.option("--batch-size", type=int, default=128, show_default=True, help="Pictures a step.")
 @click.option("--rounds", type=int, help="Turns of each way.  [default: 5; with --data 3]")
 @click.option("--data", help="A folder of pictures: time the whole way from their files, too.")
@@ -692,7 +709,6 @@ def benchmark_train(
     from alexnet.images.datasets import open_dataset
     from alexnet.learning.benchmark import benchmark_training
     from alexnet.learning.benchmark_folder import benchmark_folder
-    from alexnet.terminal import timing_table
 
     described = get_network(network)
     if data is None:
@@ -715,15 +731,12 @@ def benchmark_train(
             precision=precision,
             on_progress=note,
         )
-    if form == "json":
-        click.echo(json.dumps([asdict(timing) for timing in timings], indent=2))
-    else:
-        show(timing_table(timings))
+    show_timings(timings, form)
 
 
 @benchmark.command("predict")
 @click.argument("folder")
-@click.option("--network", default="notes", show_default=True, help="A name, a TOML file or a weights file.")
+@timed_network_option
 @click.option("--pictures", type=int, default=512, show_default=True, help="Of FOLDER, a turn.")
 @click.option("--rounds", type=int, default=3, show_default=True, help="Turns of each way.")
 @workers_option
@@ -732,19 +745,15 @@ def benchmark_predict(folder: str, network: str, pictures: int, rounds: int, wor
     """FOLDER of pictures to a CSV of answers: the plain script, then `alexnet predict` with each engine."""
     from alexnet.architecture.zoo import get_network
     from alexnet.inference.benchmark_predict import benchmark_predict as time_predicting
-    from alexnet.terminal import timing_table
 
     timings = time_predicting(
         get_network(network), folder, pictures=pictures, rounds=rounds, workers=workers, on_progress=note
     )
-    if form == "json":
-        click.echo(json.dumps([asdict(timing) for timing in timings], indent=2))
-    else:
-        show(timing_table(timings))
+    show_timings(timings, form)
 
 
 @benchmark.command("infer")
-@click.option("--network", default="notes", show_default=True, help="A name, a TOML file or a weights file.")
+@timed_network_option
 @click.option(
     "--batch-size",
     "batch_sizes",

@@ -17,17 +17,15 @@ from torch.utils.data import Dataset as TorchDataset
 
 from alexnet.architecture.network import Network
 from alexnet.errors import TrainingError
-from alexnet.images import views
 from alexnet.images.batches import load_batches
-from alexnet.images.decode import decode
 from alexnet.images.splits import LazyPictures
 from alexnet.images.views import View
 from alexnet.inference.benchmark import classifiers, plain_torch
-from alexnet.inference.predict import find_pictures, predict
+from alexnet.inference.predict import find_pictures, predict, read_centre
 from alexnet.inference.predict_file import write_predictions
 from alexnet.learning.benchmark import Timing, time_by_turns
 from alexnet.learning.benchmark_folder import resized_by_pillow
-from alexnet.learning.classifier import Classifier
+from alexnet.learning.classifier import Classifier, Run
 from alexnet.learning.model import AlexNet
 
 _BATCH = 64  # of the plain script
@@ -90,9 +88,7 @@ class _Photos(TorchDataset[Tensor]):
 
 
 def _plain(
-    run: Callable[
-        [np.ndarray[tuple[int, ...], np.dtype[np.uint8]]], np.ndarray[tuple[int, ...], np.dtype[np.float32]]
-    ],
+    run: Run,
     files: Sequence[Path],
     view: View,
     output: Path,
@@ -115,9 +111,12 @@ def _ours(classifier: Classifier, files: Sequence[Path], output: Path, workers: 
 
 def _decode(files: Sequence[Path], view: View, workers: int) -> None:
     """To the network's input, and no further."""
-    read = LazyPictures(files, partial(decode, shorter_side=2 * view.resize))
     loaded = load_batches(
-        read, range(len(files)), shape=lambda each: views.center(each, view), batch_size=32, workers=workers
+        LazyPictures(files, partial(read_centre, view=view)),
+        range(len(files)),
+        shape=lambda centre: centre,
+        batch_size=32,
+        workers=workers,
     )
     for _ in loaded:
         pass

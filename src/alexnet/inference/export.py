@@ -10,6 +10,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from alexnet.images.splits import Split
 from alexnet.inference.calibrate import calibrate
 from alexnet.inference.engines import EXPORTED, open_classifier, read_weights
 from alexnet.inference.graph import EightBits, Range, build
-from alexnet.learning.classifier import Classifier, Logits
+from alexnet.learning.classifier import Logits, Run
 from alexnet.learning.weights_file import KEY, Description, Floats
 
 TOLERANCE = 1e-3  # of logits in float32: their largest difference, to the largest of torch's
@@ -165,9 +166,9 @@ def compare(engine: str, found: Logits, reference: Logits, labels: npt.NDArray[n
     )
 
 
-def answers(classifier: Classifier, pictures: Pictures) -> Logits:
-    """Logits for many pictures, some at a time."""
-    return np.concatenate([classifier(batch) for batch in _batches(pictures)])
+def answers(run: Run, pictures: Pictures) -> Logits:
+    """Logits for many pictures, some at a time; a Classifier is such a `run`."""
+    return np.concatenate([run(batch) for batch in _batches(pictures)])
 
 
 def made_up(network: Network, count: int = _MADE_UP) -> Pictures:
@@ -192,11 +193,12 @@ def _controlled(
     """8 bits in as many layers as the accuracy allows: those that cost the most of it stay in float32."""
     from alexnet.inference.onnx_engine import open_model
 
+    @cache  # a layer that is tried alone is the first of those that are tried together
     def found(in_float: frozenset[str]) -> Logits:
         on_progress(f"8 bits{', but ' + ', '.join(sorted(in_float)) if in_float else ''}")
         chosen = EightBits(ranges=ranges, in_float=in_float)
         run, _ = open_model(build(network, tensors, eight_bits=chosen).SerializeToString(), key=KEY)
-        return np.concatenate([run(batch) for batch in _batches(pictures)])
+        return answers(run, pictures)
 
     def is_good(logits: Logits) -> bool:
         return compare("", logits, reference, labels).lost <= most_lost

@@ -17,9 +17,10 @@ import numpy.typing as npt
 from alexnet.errors import DataError, PictureError
 from alexnet.images import views
 from alexnet.images.batches import load_these
-from alexnet.images.decode import decode
+from alexnet.images.decode import Picture, decode
 from alexnet.images.folders import find_below
 from alexnet.images.splits import LazyPictures
+from alexnet.images.views import View
 from alexnet.learning.classifier import Classifier, softmax
 
 _LISTED = 8192  # paths at a time
@@ -74,6 +75,14 @@ def find_pictures(paths: Iterable[str | Path]) -> Iterator[Path]:
                 yield Path(given)
 
 
+def read_centre(path: Path, *, view: View) -> Picture:
+    """A file's picture as the network takes it; raises PictureError.
+
+    A view has no use for more than twice its size: that is resized to it as well as the whole picture is.
+    """
+    return views.center(decode(path, shorter_side=2 * view.resize), view)
+
+
 def check_paths(paths: Iterable[str | Path]) -> None:
     """Raise PictureError for the first of `paths` that leads to no picture."""
     for path in map(str, paths):
@@ -91,9 +100,7 @@ def _glob(pattern: str) -> list[str]:
 def _predict(
     classifier: Classifier, files: Iterator[Path], top: int, batch_size: int, workers: int
 ) -> Iterator[Prediction]:
-    view = classifier.view
-    # A view has no use for more: twice its size is resized to it as well as the whole picture is.
-    read = partial(decode, shorter_side=2 * view.resize)
+    read = partial(read_centre, view=classifier.view)
     while some := list(islice(files, _LISTED)):
         batches = [
             range(start, min(start + batch_size, len(some))) for start in range(0, len(some), batch_size)
@@ -102,7 +109,7 @@ def _predict(
         loaded = load_these(
             LazyPictures(some, read),
             batches,
-            shape=lambda picture: views.center(picture, view),
+            shape=lambda centre: centre,
             workers=workers,
             on_unreadable=errors.__setitem__,
         )
