@@ -133,9 +133,10 @@ def _open_model(model: Path | bytes, engine: str, *, precision: str, threads: in
 
             return openvino_engine.open_model(model, key=KEY, precision=precision, threads=threads)
         from alexnet.inference import onnx_engine
-    if precision == "bf16":
-        raise TrainingError("precision: bf16 in onnxruntime, which has none; must be auto or fp32")
-    return onnx_engine.open_model(model, key=KEY, threads=threads)
+
+        if precision == "bf16":
+            raise TrainingError("precision: bf16 in onnxruntime, which has none; must be auto or fp32")
+        return onnx_engine.open_model(model, key=KEY, threads=threads)
 
 
 @contextmanager

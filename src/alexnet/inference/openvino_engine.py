@@ -1,24 +1,39 @@
 """OpenVINO: an ONNX file, or its own .xml, as a function from uint8 pictures to logits, on the processor.
 
-Only reading, compiling and saving are used: OpenVINO's converter, which reports its use, is not.
+OpenVINO reports to its makers that it was loaded, through a package of its own, openvino_telemetry, and goes
+without where there is none. So it is loaded in one place, here, as if there were none.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import openvino
 
 from alexnet.learning.classifier import Logits, Run
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    import openvino
 
+_REPORTS = "openvino_telemetry"
 _METADATA = "framework"  # where OpenVINO keeps what an ONNX file's metadata says
+
+
+@cache
+def _runtime() -> Any:
+    before = sys.modules.get(_REPORTS)
+    sys.modules[_REPORTS] = None  # type: ignore[assignment]  # to import it now is an ImportError
+    try:
+        import openvino
+    finally:
+        del sys.modules[_REPORTS]
+        if before is not None:
+            sys.modules[_REPORTS] = before
+    return openvino
 
 
 @cache
@@ -28,7 +43,8 @@ def _core() -> openvino.Core:
     OpenVINO's processor plugin gives the thread that makes a Core a stack for signals and unmaps it with the
     last Core: the next signal that Python handles there would end the process.
     """
-    return openvino.Core()
+    core: openvino.Core = _runtime().Core()
+    return core
 
 
 def open_model(
@@ -65,4 +81,4 @@ def save_xml(model: bytes, path: Path, metadata: Mapping[str, str]) -> None:
     read = _core().read_model(model)
     for key, text in metadata.items():
         read.set_rt_info(text, [_METADATA, key])
-    openvino.save_model(read, str(path), compress_to_fp16=False)
+    _runtime().save_model(read, str(path), compress_to_fp16=False)

@@ -87,6 +87,8 @@ class AlexNet(nn.Sequential):
             module = self.get_submodule(layer.name)
             if not isinstance(module, nn.Conv2d | nn.Linear) or not isinstance(layer, Conv | Dense):
                 continue
+            if module.weight.is_meta:  # to be loaded; drawing numbers there makes torch load its compiler
+                continue
             # Where a layer has more outputs than inputs, fan-in alone lets gradients grow on their way back.
             fan_out = module.weight[:, 0].numel() if isinstance(module, nn.Linear) else None
             fan_in = module.weight[0].numel()

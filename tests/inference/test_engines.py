@@ -1,0 +1,34 @@
+"""Engines: that running them leaves nothing behind and tells nobody."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+Start = tuple[list[str], dict[str, str]]
+
+# What tells a package that it runs in a test, where some are silent that are not elsewhere.
+TEST_VARIABLES = ("CI", "GITHUB_ACTIONS", "TF_BUILD", "ORT_DISABLE_TELEMETRY", "ORT_RUNNING_UNIT_TESTS")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["torch", "onnxruntime", "openvino"])
+def test_running_an_engine_writes_nothing_anywhere(
+    python: Start, weights_file: Path, coloured: Path, tmp_path: Path, engine: str
+) -> None:
+    # ONNX Runtime keeps an identifier and what it is to report in these places, before it reports it.
+    command, environment = python
+    places = {name: tmp_path / name for name in ("TMPDIR", "HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME")}
+    for place in places.values():
+        place.mkdir()
+    kept = {name: value for name, value in environment.items() if name not in TEST_VARIABLES}
+    done = subprocess.run(
+        [*command, "-m", "alexnet", "predict", weights_file, coloured / "red", "--engine", engine],
+        env={**kept, **{name: str(place) for name, place in places.items()}, "PYTEST_CURRENT_TEST": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [path for place in places.values() for path in place.rglob("*")] == []
