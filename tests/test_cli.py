@@ -138,6 +138,7 @@ COMMANDS = (
     ("train",),
     ("evaluate",),
     ("export",),
+    ("serve",),
     ("predict",),
     ("benchmark",),
     ("benchmark", "train"),

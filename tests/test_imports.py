@@ -14,6 +14,7 @@ import pytest
 import alexnet
 from alexnet import errors
 from alexnet.learning.modules import ModuleMisfitError
+from alexnet.server.batching import BusyError
 
 PACKAGE = Path(alexnet.__file__).parent
 Start = tuple[list[str], dict[str, str]]
@@ -27,6 +28,7 @@ ORDER = [
     ("images",),
     ("learning",),
     ("inference",),
+    ("server",),
     ("demo", "terminal"),
     ("cli",),
     ("__main__",),
@@ -43,6 +45,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "images": PICTURES | {"sklearn", "webdataset"},
     "learning": PICTURES | {"torch", "safetensors", "matplotlib", "tensorboardX"},
     "inference": PICTURES | {"torch", "onnx", "onnxruntime", "openvino"},
+    "server": PICTURES | {"fastapi", "starlette", "pydantic", "uvicorn", "h11", "prometheus_client"},
     "demo": PICTURES,
     "terminal": PICTURES | {"rich"},
     "cli": {"click"},
@@ -219,7 +222,7 @@ def drawn() -> dict[str, str]:
 
 def test_the_tree_that_is_drawn_is_the_tree() -> None:
     classes = [value for value in vars(errors).values() if isinstance(value, type)]
-    elsewhere = [alexnet.MisfitError, ModuleMisfitError]
+    elsewhere = [alexnet.MisfitError, ModuleMisfitError, BusyError]
     tree = {each.__name__: each.__bases__[0].__name__ for each in [*classes, *elsewhere]}
     assert drawn() == tree
 

@@ -31,6 +31,8 @@ from alexnet.errors import (
     NetworkError,
     OutputError,
     PictureError,
+    ServerError,
+    TooManyPixelsError,
     TrainingError,
     WeightsError,
 )
@@ -63,7 +65,9 @@ __all__ = [
     "OutputError",
     "PictureError",
     "ReLU",
+    "ServerError",
     "Summary",
+    "TooManyPixelsError",
     "TrainingError",
     "WeightsError",
     "audit",

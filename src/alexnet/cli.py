@@ -7,8 +7,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -17,6 +17,7 @@ import click
 
 from alexnet import __version__
 from alexnet.errors import AlexNetError, MissingExtraError
+from alexnet.server.limits import Limits
 
 if TYPE_CHECKING:
     from alexnet.images.splits import Split
@@ -28,6 +29,7 @@ INTERRUPTED = 130  # what a shell gives for Ctrl-C
 TERMINATED = 143  # and for SIGTERM
 EXTRAS = {"torch": "train", "numpy": "train", "PIL": "train", "safetensors": "train", "matplotlib": "train"}
 EXTRAS |= {"onnx": "deploy", "onnxruntime": "deploy", "openvino": "deploy"}
+EXTRAS |= {"fastapi": "serve", "uvicorn": "serve", "python_multipart": "serve", "prometheus_client": "serve"}
 
 
 class OneLineErrors(click.Group):
@@ -668,6 +670,66 @@ def export(
     if exported.in_float:
         note(f"in float32, as 8 bits would cost too much there: {', '.join(exported.in_float)}")
     show(f"exported: {exported.path} ({exported.size / 2**20:.1f} MiB)")
+
+
+def limit_options(command: Callable[..., None]) -> Callable[..., None]:
+    """An option for each of the server's limits."""
+    for each in reversed(fields(Limits)):
+        option = f"--{each.name.replace('_', '-')}"
+        kind = type(each.default)
+        command = click.option(
+            option, type=kind, default=each.default, show_default=True, help=each.metadata["help"]
+        )(command)
+    return command
+
+
+@app.command()
+@click.argument("weights", type=click.Path(path_type=Path))
+@click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0: whoever reaches this machine.")
+@click.option("--port", type=int, default=8000, show_default=True, help="0: one that is free.")
+@click.option(
+    "--api-key-file",
+    type=click.Path(path_type=Path),
+    help="A key that clients must send.  [default: $ALEXNET_API_KEY, if set]",
+)
+@click.option("--processes", type=int, default=1, show_default=True, help="That share the port.")
+@engine_option
+@device_option
+@precision_option
+@limit_options
+def serve(
+    weights: Path,
+    host: str,
+    port: int,
+    api_key_file: Path | None,
+    processes: int,
+    engine: str,
+    device: str,
+    precision: str,
+    **limits: Any,
+) -> None:
+    """Answer for WEIGHTS over HTTP; http://HOST:PORT/ shows how to ask.
+
+    SIGTERM finishes what was begun.
+    """
+    from alexnet.server.serving import read_api_key
+    from alexnet.server.serving import serve as serve_weights
+
+    api_key = read_api_key(api_key_file, os.environ)
+    if api_key is None and host not in ("127.0.0.1", "::1", "localhost"):
+        note(f"{host}: whoever reaches this machine may ask; --api-key-file makes them send a key")
+    serve_weights(
+        weights,
+        host=host,
+        port=port,
+        limits=Limits(**limits),
+        api_key=api_key,
+        processes=processes,
+        engine=engine,
+        device=device,
+        precision=precision,
+        on_listening=lambda address: note(f"serving {weights} at {address}"),
+    )
 
 
 def show_timings(timings: Sequence[Timing], form: str) -> None:

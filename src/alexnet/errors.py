@@ -6,10 +6,13 @@
     │   └── ModuleMisfitError    a torch module's layer cannot (learning/modules.py)
     ├── ClaimsError              a file of claims cannot be read as one
     ├── PictureError             a file is not a picture that can be decoded
+    │   └── TooManyPixelsError   a picture is larger than is allowed
     ├── DataError                a data set is missing, empty or of the wrong form
     ├── WeightsError             a weights file is truncated, foreign, or belongs to another network
     ├── TrainingError            a training run cannot start or go on
     ├── ExportError          an exported network would not answer as the trained one does
+    ├── ServerError              the server cannot start as it was told to
+    │   └── BusyError            it has as much to do as it may (server/batching.py)
     ├── OutputError              a result cannot be written; what stood there before still does
     └── MissingExtraError        a package of an optional extra is not installed
 
@@ -35,6 +38,10 @@ class PictureError(AlexNetError):
     """A file is not a picture that can be decoded."""
 
 
+class TooManyPixelsError(PictureError):
+    """A picture has more pixels than are to be decoded."""
+
+
 class DataError(AlexNetError):
     """A data set is missing, empty or of the wrong form."""
 
@@ -49,6 +56,10 @@ class TrainingError(AlexNetError):
 
 class ExportError(AlexNetError):
     """An exported network would not answer as the trained one does, or the format is none."""
+
+
+class ServerError(AlexNetError):
+    """The server cannot start as it was told to."""
 
 
 class OutputError(AlexNetError):

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base as ExifTag
 
-from alexnet.errors import PictureError
+from alexnet.errors import PictureError, TooManyPixelsError
 
 Picture = npt.NDArray[np.uint8]
 """A picture: (height, width, 3), RGB. Not to be written to: a grey one repeats one channel by stride 0."""
@@ -63,8 +63,8 @@ def decode(
     animation the first frame is taken. Pillow's warnings (odd metadata in a picture that can be read all the
     same) are filtered out from the first call on. A JPEG may come at a half, a quarter or an eighth of its
     size, where its shorter side is still at least `shorter_side`: that is decoded faster. Raises
-    `PictureError` for whatever cannot be decoded, and for more than `max_pixels`, which is seen from the
-    header before any pixel is decoded.
+    `PictureError` for whatever cannot be decoded, and its `TooManyPixelsError` for more than `max_pixels`,
+    which is seen from the header before any pixel is decoded.
 
     >>> decode(b"P6 2 1 255 " + bytes([255, 0, 0, 0, 0, 255])).tolist()
     [[[255, 0, 0], [0, 0, 255]]]
@@ -86,7 +86,7 @@ def decode(
             found = "not a picture" if stream.seek(0, io.SEEK_END) else "empty"
             raise PictureError(f"{name}: {found}; it must be one of {', '.join(_FORMATS)}") from error
         except Image.DecompressionBombError as error:
-            raise PictureError(
+            raise TooManyPixelsError(
                 f"{name}: too many pixels to be decoded safely; it must have at most {max_pixels:,}; "
                 f"make it smaller"
             ) from error
@@ -126,7 +126,7 @@ def _check_size(image: Image.Image, name: str, max_pixels: int) -> None:
     if width < 1 or height < 1:
         raise PictureError(f"{name}: {width} × {height} pixels; each side must be at least 1")
     if width * height > max_pixels:
-        raise PictureError(
+        raise TooManyPixelsError(
             f"{name}: {width:,} × {height:,} = {width * height:,} pixels; it must have at most "
             f"{max_pixels:,}; make it smaller"
         )

@@ -1,0 +1,1 @@
+"""A weights file behind HTTP."""

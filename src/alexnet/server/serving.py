@@ -1,0 +1,187 @@
+"""serve(weights): the HTTP interface on a port, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import h11
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.supervisors import Multiprocess
+
+from alexnet.errors import ServerError
+from alexnet.inference.engines import open_classifier
+from alexnet.server.limits import Limits
+
+API_KEY = "ALEXNET_API_KEY"
+"""The environment variable that may hold the key that clients must send."""
+
+_BACKLOG = 1024
+_PARTING_SECONDS = 5  # beyond the time that a request may take
+
+
+def serve(
+    weights: str | Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    limits: Limits | None = None,
+    api_key: str | None = None,
+    processes: int = 1,
+    engine: str = "auto",
+    device: str = "auto",
+    precision: str = "auto",
+    on_listening: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Answer for `weights` on host:port until SIGTERM or SIGINT, and finish then what was begun.
+
+    `on_listening` is told the address once connections are taken; port 0 is any that is free. Several
+    `processes` share the port, and the processor's cores. Raises ServerError where the port cannot be had,
+    and what `open_classifier` raises.
+    """
+    if processes < 1:
+        raise ServerError(f"processes: {processes}; must be at least 1")
+    limits = limits or Limits()
+    open_app = partial(
+        _open_app,
+        weights,
+        limits=limits,
+        api_key=api_key,
+        engine=engine,
+        device=device,
+        precision=precision,
+        threads=None if processes == 1 else max((os.cpu_count() or 1) // processes, 1),
+    )
+    with _bind(host, port) as listening:
+        app = open_app()  # what is wrong with the weights is told here, whatever process answers
+        listening.listen(_BACKLOG)
+        on_listening(_address(listening))
+        if processes == 1:
+            # uvicorn raises the signal anew once it has stopped; it has had its effect.
+            for each in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(each, lambda *_: None)
+            uvicorn.Server(_config(app, limits)).run(sockets=[listening])
+            return
+        del app
+        with TemporaryDirectory(prefix="alexnet-") as shared:
+            from alexnet.server.metrics import SHARED_FOLDER
+
+            os.environ[SHARED_FOLDER] = shared
+            Multiprocess(_config(open_app, limits, processes=processes), sockets=[listening]).run()
+
+
+def read_api_key(path: Path | None, environment: Mapping[str, str]) -> str | None:
+    """The first line of the file, or what the environment has; raises ServerError for an empty one."""
+    if path is None:
+        key, found = environment.get(API_KEY), f"${API_KEY}"
+        if key is None:
+            return None
+    else:
+        try:
+            key, found = path.read_text(encoding="utf-8").partition("\n")[0], str(path)
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not text"
+            raise ServerError(
+                f"{path}: cannot be read: {reason}; must hold the key in its first line"
+            ) from None
+    if not key.strip():
+        raise ServerError(f"{found}: empty; must be a key that clients send")
+    return key.strip()
+
+
+def _open_app(weights: str | Path, *, limits: Limits, api_key: str | None, **chosen: Any) -> FastAPI:
+    from alexnet.server.app import create_app
+
+    return create_app(open_classifier(weights, **chosen), limits=limits, api_key=api_key)
+
+
+def _config(
+    app: FastAPI | Callable[[], FastAPI], limits: Limits, *, processes: int | None = None
+) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        factory=processes is not None,
+        workers=processes,
+        http=partial(ImpatientProtocol, header_seconds=limits.header_seconds),  # type: ignore[arg-type]
+        ws="none",
+        loop="asyncio",
+        lifespan="on",
+        log_config=None,
+        log_level=logging.ERROR,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=_BACKLOG,
+        limit_concurrency=limits.connections,
+        timeout_graceful_shutdown=int(limits.request_seconds) + _PARTING_SECONDS,
+    )
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind, protocol)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+        except OSError:
+            listening.close()
+            raise
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ServerError(
+            f"{host}:{port}: cannot be listened on: {reason}; choose another --host or --port"
+        ) from None
+    return listening
+
+
+def _address(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class ImpatientProtocol(H11Protocol):
+    """HTTP/1.1 that hangs up on a client whose headers take too long; uvicorn would wait for ever."""
+
+    def __init__(self, *args: Any, header_seconds: float, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self._header_seconds = header_seconds
+        self._hanging_up: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """The first headers' time begins."""
+        super().connection_made(transport)
+        self._expect_headers()
+
+    def data_received(self, data: bytes) -> None:
+        """Headers that have begun have to end in time, and so has a body that nobody waits for any more."""
+        super().data_received(data)
+        answered = self.conn.our_state in (h11.DONE, h11.MUST_CLOSE)
+        if answered or self.conn.their_state is h11.IDLE:
+            self._expect_headers()
+        else:
+            self._stop_waiting()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing more is expected."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _expect_headers(self) -> None:
+        if self._hanging_up is None:
+            self._hanging_up = self.loop.call_later(self._header_seconds, self.transport.close)
+
+    def _stop_waiting(self) -> None:
+        if self._hanging_up is not None:
+            self._hanging_up.cancel()
+            self._hanging_up = None

@@ -1,0 +1,349 @@
+"""The HTTP interface in this process: answers as predict gives them, a reason for whatever is no picture."""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from httpx2 import Response
+from PIL import Image
+from starlette.testclient import TestClient
+
+import alexnet
+from alexnet import ServerError
+from alexnet.inference.engines import open_classifier
+from alexnet.inference.predict import predict
+from alexnet.learning.classifier import Classifier, Run
+from alexnet.server.app import create_app
+from alexnet.server.limits import Limits
+
+JPEG = {"Content-Type": "image/jpeg"}
+FORM = "multipart/form-data; boundary=x"
+TEXT_PART = b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--x--\r\n'
+Open = Callable[..., TestClient]
+
+
+@pytest.fixture
+def classifier(weights_file: Path) -> Classifier:
+    return open_classifier(weights_file, engine="torch", precision="fp32")
+
+
+@pytest.fixture
+def serving(classifier: Classifier) -> Iterator[Open]:
+    """Opens a client of a server with the limits given; `run` takes the network's place."""
+    with ExitStack() as stack:
+
+        def open_client(
+            *,
+            run: Run | None = None,
+            api_key: str | None = None,
+            **limits: Any,
+        ) -> TestClient:
+            answering = classifier
+            if run is not None:
+                answering = Classifier(
+                    run=run,
+                    network=classifier.network,
+                    class_names=classifier.class_names,
+                    view=classifier.view,
+                )
+            app = create_app(answering, limits=Limits(**limits), api_key=api_key)
+            return stack.enter_context(TestClient(app, raise_server_exceptions=False))
+
+        yield open_client
+
+
+class Gate:
+    """A network that waits to be let go on, and tells what it was given."""
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        self.begun = threading.Event()
+        self.batches: list[int] = []
+
+    def __call__(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        if batch.any():  # the blank one that warms up passes
+            self.batches.append(len(batch))
+            self.begun.set()
+            assert self.open.wait(30)
+        return np.zeros((len(batch), 3), np.float32)
+
+
+def encoded(colour: str = "red", size: tuple[int, int] = (30, 30), form: str = "PNG") -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", size, colour).save(stream, form)
+    return stream.getvalue()
+
+
+def claiming(width: int, height: int) -> bytes:
+    """A PNG that says it has so many pixels, and has none."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+
+
+def ask(client: TestClient, content: bytes, **settings: Any) -> Response:
+    return client.post("/v1/predict", content=content, headers=JPEG, **settings)
+
+
+def reason(response: Response, status: int) -> str:
+    assert response.status_code == status, response.text
+    told = response.json()["error"]
+    assert isinstance(told, str)
+    assert "\n" not in told
+    return told
+
+
+def test_a_picture_as_the_body_is_answered_as_predict_answers_its_file(
+    serving: Open, classifier: Classifier, coloured: Path
+) -> None:
+    path = coloured / "green" / "02.png"
+    (expected,) = predict(classifier, [path], top=2, workers=0)
+    (answer,) = ask(serving(), path.read_bytes(), params={"top": 2}).json()["pictures"]
+    assert answer["error"] is None
+    assert [label["name"] for label in answer["labels"]] == [label.name for label in expected.labels]
+    probabilities = [label["probability"] for label in answer["labels"]]
+    assert probabilities == pytest.approx([label.probability for label in expected.labels], rel=1e-4)
+
+
+def test_files_of_a_form_are_answered_in_their_order_each_with_labels_or_a_reason(
+    serving: Open, classifier: Classifier, coloured: Path
+) -> None:
+    paths = [coloured / name / "00.png" for name in ("red", "blue", "green")]
+    files = [("pictures", (path.parent.name, path.read_bytes(), "image/png")) for path in paths]
+    files.insert(1, ("other", ("broken", paths[0].read_bytes()[:60], "image/png")))
+    response = serving().post("/v1/predict", files=files)
+    assert response.status_code == 200
+    answers = response.json()["pictures"]
+    assert response.json()["error"] is None
+    assert [each["name"] for each in answers] == ["red", "broken", "blue", "green"]
+    broken = answers.pop(1)
+    assert broken["labels"] == []
+    assert "cannot be decoded" in broken["error"]
+    for answer, expected in zip(answers, predict(classifier, paths, workers=0), strict=True):
+        assert [each["name"] for each in answer["labels"]] == [each.name for each in expected.labels]
+
+
+@pytest.mark.parametrize("content", [b"", b"GIF89a", b"hello", encoded(form="JPEG")[:200]])
+def test_what_is_no_picture_gets_a_reason(serving: Open, content: bytes) -> None:
+    response = ask(serving(), content)
+    told = reason(response, 422)
+    assert [each["error"] for each in response.json()["pictures"]] == [told]
+
+
+@pytest.mark.parametrize("sides", [(100_000, 100_000), (5001, 5000)])
+def test_too_many_pixels_are_refused_by_the_header_alone(serving: Open, sides: tuple[int, int]) -> None:
+    assert "25,000,000" in reason(ask(serving(), claiming(*sides)), 413)
+
+
+def test_a_strip_of_a_hundred_thousand_pixels_is_answered(serving: Open) -> None:
+    for size in ((100_000, 1), (1, 100_000), (100_000, 20)):
+        assert ask(serving(), encoded(size=size)).status_code == 200
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_of_too_many_bytes_is_refused(serving: Open, chunked: bool) -> None:
+    client = serving(max_bytes=1000)
+    most = encoded()[:1000].ljust(1000, b"\0")
+    for content, status in ((most, 200), (most + b"\0", 413)):
+        pieces = (content[start : start + 100] for start in range(0, len(content), 100))
+        response = client.post("/v1/predict", content=pieces if chunked else content, headers=JPEG)
+        assert response.status_code == status, response.text
+    assert "1,000" in reason(response, 413)
+
+
+def test_a_form_of_too_many_pictures_is_refused(serving: Open) -> None:
+    client = serving(max_pictures=3)
+    for count, status in ((3, 200), (4, 400)):
+        files = [("pictures", (f"{i}.png", encoded(), "image/png")) for i in range(count)]
+        response = client.post("/v1/predict", files=files)
+        assert response.status_code == status
+    assert "3" in reason(response, 400)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "content", "status"),
+    [
+        ("application/json", b"{}", 415),
+        ("text/plain; charset=utf-8", b"hello", 415),
+        ("multipart/form-data", b"hello", 400),
+        (FORM, b"hello", 400),
+        (FORM, b"--x--\r\n", 400),
+        (FORM, TEXT_PART, 400),
+        (FORM, b"--x\r\n\r\nno name\r\n--x--\r\n", 400),
+    ],
+)
+def test_a_body_of_another_kind_is_refused(
+    serving: Open, content_type: str, content: bytes, status: int
+) -> None:
+    response = serving().post("/v1/predict", content=content, headers={"Content-Type": content_type})
+    assert reason(response, status)
+
+
+@pytest.mark.parametrize("top", ["0", "-1", "1001", "many", "1.5"])
+def test_a_top_out_of_range_is_refused(serving: Open, top: str) -> None:
+    assert "top" in reason(ask(serving(), encoded(), params={"top": top}), 422)
+
+
+def test_what_comes_while_a_batch_is_computed_is_the_next_batch(serving: Open) -> None:
+    gate = Gate()
+    client = serving(run=gate, batch_size=4)
+    with ThreadPoolExecutor(8) as pool:
+        answers = [pool.submit(ask, client, encoded())]
+        assert gate.begun.wait(30)
+        answers += [pool.submit(ask, client, encoded()) for _ in range(6)]
+        while "alexnet_pictures_inside 7.0" not in client.get("/metrics").text:
+            pass
+        gate.open.set()
+        assert [each.result().status_code for each in answers] == [200] * 7
+    assert gate.batches == [1, 4, 2]
+    assert "alexnet_batch_pictures_sum 7.0" in client.get("/metrics").text
+
+
+def test_a_full_queue_refuses_and_says_when_to_come_again(serving: Open) -> None:
+    gate = Gate()
+    client = serving(run=gate, queue=2)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(ask, client, encoded())
+        assert gate.begun.wait(30)
+        files = [("pictures", (name, encoded(), "image/png")) for name in "ab"]
+        refused = client.post("/v1/predict", files=files)
+        assert "at most 2" in reason(refused, 503)
+        assert int(refused.headers["Retry-After"]) >= 1
+        second = pool.submit(ask, client, encoded())  # there was room for one: none of the two was taken
+        while "alexnet_pictures_inside 2.0" not in client.get("/metrics").text:
+            pass
+        gate.open.set()
+        assert first.result().status_code == second.result().status_code == 200
+
+
+def test_a_request_that_takes_too_long_is_given_up_and_the_next_is_answered(serving: Open) -> None:
+    gate = Gate()
+    client = serving(run=gate, request_seconds=0.2)
+    refused = ask(client, encoded())
+    assert "0.2 s" in reason(refused, 504)
+    assert int(refused.headers["Retry-After"]) >= 1
+    gate.open.set()
+    assert ask(client, encoded()).status_code == 200
+
+
+def test_an_engine_that_fails_is_one_answer_s_matter(serving: Open) -> None:
+    failures = iter([RuntimeError("/home/someone/model.onnx: secret"), None])
+
+    def fails_once(batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        if batch.any() and (error := next(failures)):
+            raise error
+        return np.zeros((len(batch), 3), np.float32)
+
+    client = serving(run=fails_once)
+    response = ask(client, encoded())
+    assert reason(response, 500)
+    assert not re.search(r"secret|Traceback|RuntimeError|/home", response.text)
+    assert ask(client, encoded()).status_code == 200
+    assert client.get("/readyz").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": "Bearer "},
+        {"Authorization": "Basic secret key"},
+        {"Authorization": b"Bearer \xff\xfe"},
+        {"X-API-Key": "secret ke"},
+    ],
+)
+def test_without_the_key_only_the_health_is_told(serving: Open, headers: dict[str, Any]) -> None:
+    client = serving(api_key="secret key")
+    for path in ("/v1/model", "/metrics"):
+        assert "API key" in reason(client.get(path, headers=headers), 401)
+    refused = client.post("/v1/predict", content=encoded(), headers=JPEG | headers)
+    assert "API key" in reason(refused, 401)
+    assert refused.headers["WWW-Authenticate"] == "Bearer"
+    for path in ("/healthz", "/readyz", "/"):
+        assert client.get(path, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("headers", [{"Authorization": "bearer secret key"}, {"X-API-Key": "secret key"}])
+def test_with_the_key_everything_is_answered(serving: Open, headers: dict[str, str]) -> None:
+    client = serving(api_key="secret key")
+    assert client.get("/v1/model", headers=headers).status_code == 200
+    assert client.post("/v1/predict", content=encoded(), headers=JPEG | headers).status_code == 200
+
+
+def test_the_model_is_described(serving: Open, classifier: Classifier) -> None:
+    told = serving(max_pixels=1000).get("/v1/model").json()
+    assert told["network"] == classifier.network.name
+    assert told["class_names"] == list(classifier.class_names)
+    assert told["view"] == {"height": 24, "width": 24, "resize": 24 * 256 // 227}
+    assert told["limits"]["max_pixels"] == 1000
+
+
+def test_requests_are_counted_by_route_and_status(serving: Open) -> None:
+    client = serving()
+    ask(client, encoded())
+    ask(client, b"nothing")
+    for path in ("/nowhere", "/nowhere/else", "/healthz"):
+        client.get(path)
+    told = client.get("/metrics").text
+    for path, status, count in (
+        ("/v1/predict", 200, 1),
+        ("/v1/predict", 422, 1),
+        ("other", 404, 2),
+        ("/healthz", 200, 1),
+    ):
+        assert f'alexnet_requests_total{{path="{path}",status="{status}"}} {count}.0\n' in told
+    assert "alexnet_unreadable_pictures_total 1.0\n" in told
+    assert "nowhere" not in told
+
+
+def test_no_answer_tells_a_version_or_a_path(serving: Open, weights_file: Path) -> None:
+    client = serving()
+    for response in (
+        client.get("/"),
+        client.get("/openapi.json"),
+        client.get("/v1/model"),
+        client.get("/nowhere"),
+        client.put("/v1/predict"),
+        ask(client, b"nothing"),
+    ):
+        told = f"{response.headers} {response.text}"
+        assert alexnet.__version__ not in told
+        assert str(weights_file.parent) not in told
+        assert not re.search(r"Traceback|site-packages|uvicorn|python", told, re.IGNORECASE)
+
+
+def test_the_page_tells_every_route_and_loads_nothing_from_elsewhere(serving: Open) -> None:
+    client = serving()
+    response = client.get("/")
+    assert response.headers["Content-Type"].startswith("text/html")
+    for path in client.get("/openapi.json").json()["paths"]:
+        assert path in response.text
+    assert not re.search(r"""(src|href|url|import)\s*[=(]?\s*["']?(https?:)?//""", response.text)
+    assert "default-src 'none'" in response.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("limits", [{"queue": 0}, {"request_seconds": -1.0}, {"batch_wait": float("inf")}])
+def test_a_limit_out_of_range_is_refused(limits: dict[str, Any]) -> None:
+    with pytest.raises(ServerError, match=next(iter(limits)).replace("_", "-")):
+        Limits(**limits)
+
+
+def test_the_bodies_memory_must_hold_one_body() -> None:
+    with pytest.raises(ServerError, match="body-memory"):
+        Limits(max_bytes=1000, body_memory=999)

@@ -1,0 +1,340 @@
+"""`alexnet serve` as a process of its own, asked over loopback: its limits on clients, and how it stops."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+import pytest
+from PIL import Image
+
+from alexnet import ServerError
+from alexnet.server.serving import read_api_key
+
+Start = tuple[list[str], dict[str, str]]
+pytestmark = pytest.mark.slow  # a server takes a second to start
+
+
+@dataclass
+class Server:
+    """One that answers."""
+
+    process: subprocess.Popen[str]
+    url: str
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=30)
+
+    def takes_more(self) -> bool:
+        """Whether somebody new can connect."""
+        try:
+            self.connect().close()
+        except ConnectionError:
+            return False
+        return True
+
+    def stop(self) -> int:
+        self.process.terminate()
+        return self.process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def serve(python: Start, weights_file: Path) -> Iterator[Callable[..., Server]]:
+    """Starts a server with these options, on a port that is free; all end with the last test."""
+    command, environment = python
+    with ExitStack() as stack:
+
+        def start(*options: str, **variables: str) -> Server:
+            arguments = [
+                "-m",
+                "alexnet",
+                "serve",
+                str(weights_file),
+                "--port",
+                "0",
+                "--engine",
+                "onnxruntime",
+            ]
+            process = subprocess.Popen(
+                [*command, *arguments, *options],
+                env={**environment, **variables},
+                stderr=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            stack.callback(process.communicate)
+            stack.callback(process.terminate)
+            assert process.stderr is not None
+            told = process.stderr.readline()
+            found = re.search(r"http://\S+", told)
+            assert found, told + process.stderr.read()
+            return Server(process, found[0])
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def strict(serve: Callable[..., Server]) -> Server:
+    """One that waits a second for what is to come, and takes little of it."""
+    seconds = ("--header-seconds", "1", "--body-seconds", "1")
+    return serve(*seconds, "--max-bytes", "10000", "--body-memory", "15000")
+
+
+def picture() -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (40, 30), "red").save(stream, "PNG")
+    return stream.getvalue()
+
+
+def request(body: bytes, *, path: str = "/v1/predict", length: int | None = None) -> bytes:
+    told = len(body) if length is None else length
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {told}\r\n\r\n"
+    return head.encode() + body
+
+
+def received(connection: socket.socket) -> bytes:
+    """All until the server hangs up."""
+    pieces = []
+    with closing(connection):
+        while piece := connection.recv(65536):
+            pieces.append(piece)
+    return b"".join(pieces)
+
+
+def ask(server: Server) -> httpx2.Response:
+    return httpx2.post(
+        f"{server.url}/v1/predict", content=picture(), headers={"Content-Type": "image/png"}, timeout=60
+    )
+
+
+def hung_up(connection: socket.socket) -> bool:
+    """Whether a byte more can no longer be sent."""
+    try:
+        connection.sendall(b"x")
+    except ConnectionError:
+        return True
+    return False
+
+
+def test_it_answers_and_ends_well_when_it_is_told_to(serve: Callable[..., Server]) -> None:
+    server = serve()
+    response = ask(server)
+    assert response.status_code == 200
+    assert len(response.json()["pictures"][0]["labels"]) == 3
+    assert "server" not in response.headers
+    assert server.stop() == 0
+    assert server.process.stdout is not None
+    assert server.process.stderr is not None
+    assert server.process.stdout.read() == server.process.stderr.read() == ""
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_what_was_begun_is_finished(serve: Callable[..., Server], how: signal.Signals) -> None:
+    server = serve()
+    whole = request(picture())
+    with server.connect() as connection:
+        connection.sendall(whole[:-20])
+        assert httpx2.get(f"{server.url}/readyz").status_code == 200  # it has read what came before
+        server.process.send_signal(how)
+        while server.takes_more():
+            pass
+        connection.sendall(whole[-20:])
+        answer = received(connection)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b'"probability"' in answer
+    assert server.process.wait(30) == 0
+
+
+def test_headers_that_do_not_end_are_hung_up_on(strict: Server) -> None:
+    silent, slow, second = strict.connect(), strict.connect(), strict.connect()
+    slow.sendall(b"POST /v1/predict HTTP/1.1\r\nHost:")
+    second.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    while b"ok" not in second.recv(65536):
+        pass
+    second.sendall(b"GET /healthz HTTP/1.1\r\n")  # on a connection that was answered already
+    assert received(silent) == received(slow) == received(second) == b""
+    assert ask(strict).status_code == 200
+
+
+def test_a_body_that_does_not_end_is_told_so(strict: Server) -> None:
+    with strict.connect() as connection:
+        connection.sendall(request(b"abc", length=100))
+        answer = received(connection)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"1 s" in answer
+    assert ask(strict).status_code == 200
+
+
+def test_bodies_that_would_take_too_much_memory_together_are_refused(strict: Server) -> None:
+    with strict.connect() as first, strict.connect() as second:
+        first.sendall(request(picture(), length=10_000))
+        assert httpx2.get(f"{strict.url}/readyz").status_code == 200
+        second.sendall(request(picture().ljust(9_000, b"\0")))
+        answer = second.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"retry-after: " in answer.lower()
+        first.sendall(bytes(10_000 - len(picture())))
+        assert first.recv(65536).startswith(b"HTTP/1.1 200 ")
+    assert ask(strict).status_code == 200
+
+
+def test_who_sends_too_much_reads_why(strict: Server) -> None:
+    for length in (10_001, 20_000, 10_000_000):
+        with strict.connect() as connection:
+            with contextlib.suppress(ConnectionError):  # cut off: it has been answered already
+                connection.sendall(request(picture().ljust(min(length, 20_000), b"\0"), length=length))
+            assert connection.recv(65536).startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_body_that_goes_on_after_the_answer_is_hung_up_on(serve: Callable[..., Server]) -> None:
+    server = serve("--header-seconds", "0.5", ALEXNET_API_KEY="key")
+    with server.connect() as connection:
+        connection.sendall(request(b"abc", length=1_000_000_000))
+        assert connection.recv(65536).startswith(b"HTTP/1.1 401 ")
+        while not hung_up(connection):
+            pass
+
+
+def test_more_connections_than_may_are_refused(serve: Callable[..., Server]) -> None:
+    server = serve("--connections", "3")
+    with server.connect(), server.connect():
+        assert ask(server).status_code == 503
+    while ask(server).status_code == 503:  # until it has seen that they are gone
+        pass
+    assert ask(server).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
+        b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 200_000,
+        b"GET /" + b"x" * 200_000,
+    ],
+)
+def test_what_is_no_request_is_hung_up_on(strict: Server, sent: bytes) -> None:
+    with strict.connect() as connection:
+        try:
+            connection.sendall(sent)
+            answer = received(connection)
+        except ConnectionError:  # hung up on before all was sent
+            answer = b""
+    assert not answer.startswith(b"HTTP/1.1 2")
+    assert not answer.startswith(b"HTTP/1.1 5")
+    assert ask(strict).status_code == 200
+
+
+def test_a_client_that_leaves_is_nothing_to_complain_of(serve: Callable[..., Server]) -> None:
+    server = serve()
+    for sent in (request(b"abc", length=100), request(picture())):
+        with server.connect() as connection:
+            connection.sendall(sent)
+    assert ask(server).status_code == 200
+    assert server.stop() == 0
+    assert server.process.stderr is not None
+    assert server.process.stderr.read() == ""
+
+
+def test_whatever_the_openapi_document_allows_or_not_is_answered_as_it_says(
+    serve: Callable[..., Server], tmp_path: Path
+) -> None:
+    # Not that bytes which the document allows are taken: no schema says what a picture is.
+    checked = ("--exclude-checks", "positive_data_acceptance", "--max-examples", "50", "--seed", "1")
+    document = f"{serve().url}/openapi.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "schemathesis.cli", "run", document, *checked, "--no-color"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "Tested: 5" in done.stdout
+
+
+def test_the_key_is_read_from_a_file_or_the_environment(serve: Callable[..., Server], tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text("one\nrest of the file\n", encoding="utf-8")
+    for server, right in ((serve("--api-key-file", str(key)), "one"), (serve(ALEXNET_API_KEY="two"), "two")):
+        assert httpx2.get(f"{server.url}/v1/model").status_code == 401
+        headers = {"Authorization": f"Bearer {right}"}
+        assert httpx2.get(f"{server.url}/v1/model", headers=headers).status_code == 200
+
+
+def test_a_key_that_is_empty_or_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("\n", encoding="utf-8")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    for name in ("empty", "binary", "missing"):
+        with pytest.raises(ServerError, match=name):
+            read_api_key(tmp_path / name, {})
+    with pytest.raises(ServerError, match="ALEXNET_API_KEY"):
+        read_api_key(None, {"ALEXNET_API_KEY": " "})
+    assert read_api_key(None, {}) is None
+
+
+def test_a_port_that_is_taken_is_one_line(python: Start, weights_file: Path) -> None:
+    command, environment = python
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = subprocess.run(
+            [
+                *command,
+                "-m",
+                "alexnet",
+                "serve",
+                str(weights_file),
+                "--port",
+                str(port),
+                "--engine",
+                "onnxruntime",
+            ],
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"alexnet: 127.0.0.1:{port}: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_several_processes_share_the_port_and_what_they_count(
+    serve: Callable[..., Server], tmp_path: Path
+) -> None:
+    server = serve("--processes", "2", TMPDIR=str(tmp_path))
+    asked = 0
+    while len(counting(tmp_path)) < 2:  # until both have answered; the system deals connections out
+        assert ask(server).status_code == 200
+        asked += 1
+    told = httpx2.get(f"{server.url}/metrics", timeout=60).text
+    assert f'alexnet_requests_total{{path="/v1/predict",status="200"}} {asked}.0' in told
+    victim = min(counting(tmp_path))
+    os.kill(int(victim), signal.SIGKILL)
+    while len(counting(tmp_path) - {victim}) < 2:  # until another has taken its place
+        with contextlib.suppress(httpx2.HTTPError):  # what the victim had accepted is lost
+            assert ask(server).status_code == 200
+    assert server.stop() == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def counting(folder: Path) -> set[str]:
+    """Which processes, dead ones too, have counted anything."""
+    return {path.stem.removeprefix("counter_") for path in folder.glob("alexnet-*/counter_*.db")}
