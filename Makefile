@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+HOSTILE := $(VENV)/hostile/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast check fix golden benchmark clean
+.PHONY: help demo test test-fast check fix golden benchmark hostile-pictures clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -13,7 +14,7 @@ help:  ## this list
 demo: $(READY)  ## the main job: train on real pictures, evaluate, predict, report
 	$(BIN)/alexnet demo
 
-test: $(READY)  ## all tests, the README's and docstrings' examples included
+test: $(READY) $(HOSTILE)  ## all tests, the README's and docstrings' examples included
 	$(BIN)/python -m pytest tests src
 
 test-fast: $(READY)  ## the tests that take under a second each
@@ -36,6 +37,8 @@ benchmark: $(READY)  ## speed here, beside the plain way: start-up, and a traini
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/alexnet benchmark train
 
+hostile-pictures: $(HOSTILE)  ## fetch what tests/test_hostile.py reads: the archives of Pillow and pypng
+
 clean:  ## remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis
 
@@ -49,6 +52,13 @@ $(READY): pyproject.toml constraints.txt $(if $(wildcard $(BIN)/python),$(shell 
 	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
 	@touch $@
+
+# Without a network the tests that need them are skipped, and say so.
+$(HOSTILE): constraints.txt $(READY)
+	@mkdir -p $(@D) && rm -f $(@D)/*
+	@$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --no-binary :all: \
+	  --dest $(@D) "$$(grep ^pillow== constraints.txt)" pypng==0.20220715.0 && touch $@ || \
+	  echo "make: the archives for tests/test_hostile.py cannot be had; they are skipped" >&2
 
 .PHONY: force
 force:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import io
 import re
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +22,9 @@ from alexnet.errors import PictureError, TooManyPixelsError
 Picture = npt.NDArray[np.uint8]
 """A picture: (height, width, 3), RGB. Not to be written to: a grey one repeats one channel by stride 0."""
 
-MAX_PIXELS = 178_956_970
-"""The most pixels that are decoded: above any camera's sensor, and where Pillow itself refuses as well.
-One that large takes 0.7 GB while it is decoded; a server that takes strangers' files wants less."""
+MAX_PIXELS = 89_478_485
+"""The most pixels that are decoded, which take less than 1 GB while they are: where Pillow begins to warn.
+Twice as many are refused by Pillow itself. A server that takes strangers' files wants less."""
 
 # Pillow also reads formats that hand the file to another program (EPS to Ghostscript). A file chooses its
 # decoder by its first bytes, so only these are on offer.
@@ -51,6 +52,8 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
+_BAND = 4_194_304  # pixels that are worked on at a time, where there are more
+
 _PILLOW_WARNINGS = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
 
@@ -63,8 +66,8 @@ def decode(
     animation the first frame is taken. Pillow's warnings (odd metadata in a picture that can be read all the
     same) are filtered out from the first call on. A JPEG may come at a half, a quarter or an eighth of its
     size, where its shorter side is still at least `shorter_side`: that is decoded faster. Raises
-    `PictureError` for whatever cannot be decoded, and its `TooManyPixelsError` for more than `max_pixels`,
-    which is seen from the header before any pixel is decoded.
+    `PictureError` for whatever cannot be decoded, and its `TooManyPixelsError` for more than `max_pixels` at
+    the size it is decoded at, which is seen from the header before any pixel is decoded.
 
     >>> decode(b"P6 2 1 255 " + bytes([255, 0, 0, 0, 0, 255])).tolist()
     [[[255, 0, 0], [0, 0, 255]]]
@@ -74,12 +77,20 @@ def decode(
     with _open(source, name) as stream:
         try:
             with Image.open(stream, formats=tuple(_FORMATS)) as image:
-                _check_size(image, name, max_pixels)
+                # Of a progressive JPEG, all is in memory before any of it is left out.
+                progressive = "progressive" in image.info
+                if progressive:
+                    _check_size(image, name, max_pixels)
                 if shorter_side is not None and image.format == "JPEG":
                     _decode_smaller(image, shorter_side)
+                if not progressive:
+                    _check_size(image, name, max_pixels)
                 image.load()
                 orientation = _orientation(image)
-                return _to_array(_to_grey_or_rgb(image, name), orientation)
+                flat = _to_grey_or_rgb(image, name)
+                if flat is not image:
+                    image.close()  # its pixels are as many again
+                return _to_array(flat, orientation)
         except PictureError:
             raise
         except UnidentifiedImageError as error:
@@ -157,27 +168,53 @@ def _to_grey_or_rgb(image: Image.Image, name: str) -> Image.Image:
             f"bits a channel; save it as one"
         )
     if image.has_transparency_data:
-        # White, not black: what a page or a print would show behind it.
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+        return _on_white(image)
     return image.convert("L" if image.mode == "1" else "RGB")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """White, not black, behind what is transparent: what a page or a print would show there."""
+    result = Image.new("RGB", image.size)
+    for box in _bands(image):
+        band = image.crop(box).convert("RGBA")
+        white = Image.new("RGBA", band.size, "white")
+        result.paste(Image.alpha_composite(white, band).convert("RGB"), box)
+    return result
 
 
 def _to_eight_bits(image: Image.Image, name: str) -> Image.Image:
     """Scale 0..65535 to 0..255: by 257, so that white stays white and v * 257 comes back as v."""
-    values = np.asarray(image).astype(np.int64)
-    low, high = int(values.min()), int(values.max())
-    if low < 0 or high > 65_535:  # mode "I" also holds 32-bit measurements, which have no agreed white
-        raise PictureError(
-            f"{name}: pixels from {low} to {high}; a 16-bit picture has 0 to 65535; save it with 8 or 16 bits"
-        )
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    if image.mode == "I":  # also holds 32-bit measurements, which have no agreed white
+        low, high = cast("tuple[int, int]", image.getextrema())  # it has one channel
+        if low < 0 or high > 65_535:
+            raise PictureError(
+                f"{name}: pixels from {low} to {high}; a 16-bit picture has 0 to 65535; save it with 8 or "
+                f"16 bits"
+            )
+    result = np.empty((image.height, image.width), np.uint8)
+    for box in _bands(image):
+        values = np.asarray(image.crop(box)).astype(np.uint32)
+        result[box[1] : box[3]] = (values + 128) // 257
+    return Image.fromarray(result)
+
+
+def _bands(image: Image.Image) -> Iterator[tuple[int, int, int, int]]:
+    """The picture from top to bottom in boxes of rows, so that what is made of one takes little memory."""
+    rows = max(_BAND // image.width, 1)
+    for top in range(0, image.height, rows):
+        yield 0, top, image.width, min(top + rows, image.height)
 
 
 def _to_array(image: Image.Image, orientation: int) -> Picture:
     if orientation in _UPRIGHT:
         image = image.transpose(_UPRIGHT[orientation])
-    pixels = np.asarray(image)
-    if pixels.ndim == 2:
-        return np.broadcast_to(pixels[:, :, np.newaxis], (*pixels.shape, 3))
+    if image.mode == "L":
+        grey = np.asarray(image)
+        return np.broadcast_to(grey[:, :, np.newaxis], (*grey.shape, 3))
+    if image.width * image.height <= _BAND:
+        return np.asarray(image)
+    pixels = np.empty((image.height, image.width, 3), np.uint8)  # numpy would take it through a copy of all
+    for left, top, right, bottom in _bands(image):
+        pixels[top:bottom] = np.asarray(image.crop((left, top, right, bottom)))
+    pixels.flags.writeable = False
     return pixels
