@@ -144,6 +144,7 @@ COMMANDS = (
     ("benchmark", "train"),
     ("benchmark", "infer"),
     ("benchmark", "predict"),
+    ("benchmark", "serve"),
     ("demo",),
 )
 

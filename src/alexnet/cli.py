@@ -840,6 +840,35 @@ def benchmark_infer(network: str, batch_sizes: tuple[int, ...], rounds: int, for
             show(f"batches of {batch_size}\n{timing_table(timings)}\n")
 
 
+@benchmark.command("serve")
+@click.argument("folder")
+@timed_network_option
+@click.option("--clients", type=int, multiple=True, help="At a time. Repeatable.  [default: 1, 8, 64]")
+@click.option("--requests", type=int, default=1000, show_default=True, help="For each number of clients.")
+@click.option("--soak", type=int, default=0, help="Requests after that, with the memory told on the way.")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def benchmark_serve(
+    folder: str, network: str, clients: tuple[int, ...], requests: int, soak: int, form: str
+) -> None:
+    """Requests for FOLDER's pictures over loopback: batches of one in plain torch, then `alexnet serve`."""
+    from alexnet.architecture.zoo import get_network
+    from alexnet.server.benchmark_serve import benchmark_serving
+    from alexnet.terminal import answers_table
+
+    answers = benchmark_serving(
+        get_network(network),
+        folder,
+        clients=clients or (1, 8, 64),
+        requests=requests,
+        soak=soak,
+        on_progress=note,
+    )
+    if form == "json":
+        click.echo(json.dumps([asdict(each) for each in answers], indent=2))
+    else:
+        show(answers_table(answers))
+
+
 @app.command()
 @click.option("--data", default="fashion-mnist", show_default=True, help="fashion-mnist or digits.")
 @click.option("--time-limit", type=Duration(), default="4m", show_default=True, help="Of the training.")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from alexnet.learning.benchmark import Timing
     from alexnet.learning.evaluate import Report
     from alexnet.learning.progress import Progress
+    from alexnet.server.benchmark_serve import Answers
 
 # Where no terminal shows a bar: a line as often as this, in a long run as a share of its time so far.
 _SECONDS_A_LINE = 10.0
@@ -203,6 +204,24 @@ def timing_table(timings: Sequence[Timing]) -> str:
         for each in timings
     ]
     return aligned(("way", "pictures/s (median)", "slowest", "fastest", "ratio"), rows)
+
+
+def answers_table(answers: Sequence[Answers]) -> str:
+    """A line for each load: the server's rate, the time of its answers, what it refused, its memory."""
+    rows = [
+        (
+            each.way,
+            each.clients,
+            f"{each.rate:.1f}",
+            *(f"{1000 * seconds:.0f}" for seconds in (each.p50, each.p95, each.p99)),
+            f"{each.refused:,}",
+            f"{each.failed:,}",
+            f"{each.memory:.0f}",
+        )
+        for each in answers
+    ]
+    header = ("server", "clients", "answers/s", "p50 ms", "p95 ms", "p99 ms", "503", "failed", "MiB")
+    return aligned(header, rows)
 
 
 def agreement_table(agreements: Sequence[Agreement]) -> str:

@@ -62,15 +62,12 @@ def serve(
         precision=precision,
         threads=None if processes == 1 else max((os.cpu_count() or 1) // processes, 1),
     )
-    with _bind(host, port) as listening:
+    with bind(host, port) as listening:
         app = open_app()  # what is wrong with the weights is told here, whatever process answers
         listening.listen(_BACKLOG)
-        on_listening(_address(listening))
+        on_listening(address_of(listening))
         if processes == 1:
-            # uvicorn raises the signal anew once it has stopped; it has had its effect.
-            for each in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(each, lambda *_: None)
-            uvicorn.Server(_config(app, limits)).run(sockets=[listening])
+            run_app(app, listening, limits)
             return
         del app
         with TemporaryDirectory(prefix="alexnet-") as shared:
@@ -127,7 +124,16 @@ def _config(
     )
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def run_app(app: FastAPI, listening: socket.socket, limits: Limits) -> None:
+    """Answer on a socket until SIGTERM or SIGINT; in a process's main thread."""
+    # uvicorn raises the signal anew once it has stopped; it has had its effect.
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, lambda *_: None)
+    uvicorn.Server(_config(app, limits)).run(sockets=[listening])
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket of that address, not listening yet; raises ServerError where it cannot be had."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, kind, protocol)
@@ -145,7 +151,8 @@ def _bind(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _address(listening: socket.socket) -> str:
+def address_of(listening: socket.socket) -> str:
+    """As a browser takes it."""
     host, port = listening.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
