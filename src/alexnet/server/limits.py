@@ -23,7 +23,7 @@ class Limits:
     """
 
     max_bytes: int = _limit(32 * 2**20, "Of a request's body; more is answered 413.")
-    max_pixels: int = _limit(25_000_000, "Of a picture, told by its header; more is answered 413.")
+    max_pixels: int = _limit(25_000_000, "Of a picture as it is decoded; more is answered 413.")
     max_pictures: int = _limit(16, "In a request; more is answered 400.")
     queue: int = _limit(256, "Pictures being decoded or waiting, of all clients; more is answered 503.")
     body_memory: int = _limit(256 * 2**20, "Bytes of all bodies being read; more is answered 503.")
