@@ -17,7 +17,7 @@ import numpy.typing as npt
 from alexnet.errors import DataError, PictureError
 from alexnet.images import views
 from alexnet.images.batches import load_these
-from alexnet.images.decode import Picture, decode
+from alexnet.images.decode import MAX_PIXELS, Picture, decode
 from alexnet.images.folders import find_below
 from alexnet.images.splits import LazyPictures
 from alexnet.images.views import View
@@ -75,12 +75,12 @@ def find_pictures(paths: Iterable[str | Path]) -> Iterator[Path]:
                 yield Path(given)
 
 
-def read_centre(path: Path, *, view: View) -> Picture:
-    """A file's picture as the network takes it; raises PictureError.
+def read_centre(source: Path | bytes, *, view: View, max_pixels: int = MAX_PIXELS) -> Picture:
+    """A file's picture as the network takes it; raises PictureError, as `decode` does.
 
     A view has no use for more than twice its size: that is resized to it as well as the whole picture is.
     """
-    return views.center(decode(path, shorter_side=2 * view.resize), view)
+    return views.center(decode(source, max_pixels=max_pixels, shorter_side=2 * view.resize), view)
 
 
 def check_paths(paths: Iterable[str | Path]) -> None:
@@ -120,12 +120,11 @@ def _predict(
                     pictures, chosen = batch
                     found = dict(zip(chosen.tolist(), softmax(classifier(pictures)), strict=True))
                 for index in asked:
-                    labels = _ranked(found[index], classifier.class_names, top) if index in found else ()
+                    labels = ranked(found[index], classifier.class_names, top) if index in found else ()
                     yield Prediction(path=str(some[index]), labels=labels, error=errors.pop(index, None))
 
 
-def _ranked(
-    probabilities: npt.NDArray[np.float32], class_names: Sequence[str], top: int
-) -> tuple[Label, ...]:
+def ranked(probabilities: npt.NDArray[np.float32], class_names: Sequence[str], top: int) -> tuple[Label, ...]:
+    """The `top` likeliest of the classes, by their probabilities (classes,)."""
     order = np.argsort(-probabilities, kind="stable")[:top]
     return tuple(Label(name=class_names[label], probability=float(probabilities[label])) for label in order)

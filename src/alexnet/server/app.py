@@ -7,9 +7,9 @@ import hmac
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from typing import Annotated, Any
 
-import numpy as np
 from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
@@ -19,10 +19,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from alexnet.architecture.summary import summarize
 from alexnet.errors import PictureError, TooManyPixelsError
+from alexnet.inference.predict import ranked
 from alexnet.learning.classifier import Classifier, Logits
 from alexnet.server.batching import Batcher, BusyError
 from alexnet.server.bodies import BINARY, FORM, Bodies, Upload
-from alexnet.server.limits import RETRY_AFTER, Limits
+from alexnet.server.limits import COME_AGAIN, Limits
 from alexnet.server.metrics import CONTENT_TYPE, Metrics
 from alexnet.server.page import POLICY, page
 
@@ -161,10 +162,10 @@ def create_app(
                     answers = await batcher.answer([each.content for each in uploads])
             except TimeoutError:
                 raise HTTPException(
-                    504, f"no answer within {limits.request_seconds:g} s; come again", _COME_AGAIN
+                    504, f"no answer within {limits.request_seconds:g} s; come again", COME_AGAIN
                 ) from None
             except BusyError as error:
-                raise HTTPException(503, str(error), _COME_AGAIN) from None
+                raise HTTPException(503, str(error), COME_AGAIN) from None
         metrics.unreadable.inc(sum(isinstance(each, PictureError) for each in answers))
         return _answer(uploads, answers, classifier.class_names, top)
 
@@ -188,7 +189,7 @@ def create_app(
     @app.get("/readyz", summary="Whether it answers", responses=_errors(503))
     async def ready() -> Status:
         if not batcher.running:
-            raise HTTPException(503, "not answering", _COME_AGAIN)
+            raise HTTPException(503, "not answering", COME_AGAIN)
         return Status(status="ok")
 
     @app.get("/metrics", summary="Prometheus' counters", response_class=Response, **guarded)
@@ -231,9 +232,6 @@ class Counting:
             self._metrics.count_request(route, status, time.perf_counter() - begun)
 
 
-_COME_AGAIN = {"Retry-After": str(RETRY_AFTER)}
-
-
 def _answer(
     uploads: Sequence[Upload],
     answers: Sequence[Logits | PictureError],
@@ -248,8 +246,7 @@ def _answer(
             failures.append(answer)
             error = str(answer)
         else:
-            order = np.argsort(-answer, kind="stable")[:top]
-            labels = [{"name": class_names[each], "probability": float(answer[each])} for each in order]
+            labels = [asdict(each) for each in ranked(answer, class_names, top)]
         pictures.append({"name": upload.name, "labels": labels, "error": error})
     status, error = 200, None
     if len(failures) == len(uploads):

@@ -20,8 +20,8 @@ from typing import Self
 import numpy as np
 
 from alexnet.errors import PictureError, ServerError
-from alexnet.images import views
-from alexnet.images.decode import Picture, decode
+from alexnet.images.decode import Picture
+from alexnet.inference.predict import read_centre
 from alexnet.learning.classifier import Classifier, Logits, softmax
 from alexnet.server.limits import Limits
 
@@ -120,9 +120,7 @@ class Batcher:
         return await answer
 
     def _read(self, file: bytes) -> Picture:
-        view = self._classifier.view
-        picture = decode(file, max_pixels=self._limits.max_pixels, shorter_side=2 * view.resize)
-        return views.center(picture, view)
+        return read_centre(file, view=self._classifier.view, max_pixels=self._limits.max_pixels)
 
     def _tell_decoded(self, loop: asyncio.AbstractEventLoop, _: Future[Picture]) -> None:
         with suppress(RuntimeError):  # the loop has ended

@@ -12,7 +12,7 @@ from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
-from alexnet.server.limits import RETRY_AFTER, Limits
+from alexnet.server.limits import COME_AGAIN, Limits
 
 BINARY = "application/octet-stream"
 FORM = "multipart/form-data"
@@ -47,9 +47,7 @@ class Bodies:
         expected = self._expected_bytes(request)
         if self._reserved + expected > self._limits.body_memory:
             await body.discard()
-            raise HTTPException(
-                503, "too many bodies at a time; come again", {"Retry-After": str(RETRY_AFTER)}
-            )
+            raise HTTPException(503, "too many bodies at a time; come again", COME_AGAIN)
         self._reserved += expected
         try:
             try:

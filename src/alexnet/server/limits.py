@@ -45,5 +45,5 @@ class Limits:
             )
 
 
-RETRY_AFTER = 1
-"""Seconds after which a client that was answered 503 may come again: more than a full queue takes."""
+COME_AGAIN = {"Retry-After": "1"}
+"""With 503 and 504, the seconds after which a client may come again: more than a full queue takes."""
