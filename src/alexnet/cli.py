@@ -292,7 +292,10 @@ def networks(diff: tuple[str, str] | None, form: str) -> None:
 @click.option("--all", "everything", is_flag=True, help="Show the claims that are right, too.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def audit(claims: Path, network: str | None, everything: bool, form: str) -> None:
-    """Check the figures of CLAIMS, a TOML, Markdown or CSV table: exit 1 where errors are found."""
+    """Check the figures of CLAIMS, a TOML, Markdown or CSV table: exit 1 where errors are found.
+
+    CLAIMS may be notes, the lecture notes' own.
+    """
     from alexnet.architecture.audit import audit as audit_claims
     from alexnet.architecture.claim_files import read_claims
 

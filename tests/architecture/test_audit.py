@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alexnet import NETWORKS, ClaimsError, Finding, MisfitError, Network, audit, read_claims, summarize
+from alexnet.architecture.claim_files import NAMED
 from alexnet.architecture.claims import from_mapping, read_toml
 from alexnet.architecture.layers import Conv, Dense, Flatten, Layer, MaxPool
 
 CLAIMS = Path(__file__).parents[1] / "claims"
-NOTES_CLAIMS = Path(__file__).parents[2] / "docs" / "notes-claims.toml"
+NOTES_CLAIMS = NAMED["notes"]
 
 
 def flagged(name: str | Path, network: str | None = None) -> dict[tuple[str, str], Finding]:

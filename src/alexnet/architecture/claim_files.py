@@ -1,4 +1,4 @@
-"""Reading a file of claims by its ending."""
+"""Reading a file of claims by its ending, or those that go by a name here."""
 
 from __future__ import annotations
 
@@ -8,12 +8,18 @@ from alexnet.architecture.claim_tables import read_csv, read_markdown
 from alexnet.architecture.claims import Claims, read_toml
 from alexnet.errors import ClaimsError
 
+NAMED = {"notes": Path(__file__).with_name("notes-claims.toml")}
+"""Claims that are part of this package: those of the lecture notes, in full."""
+
 MOST_BYTES = 2_000_000  # of a file of claims: a published table has some thousand
 
 
 def read_claims(path: str | Path) -> Claims:
-    """The claims of a file: TOML, a Markdown table (.md, .txt) or CSV; ClaimsError that names the file."""
-    path = Path(path)
+    """The claims of a file: TOML, a Markdown table (.md, .txt) or CSV; or of a name in NAMED.
+
+    Raises ClaimsError that names the file.
+    """
+    path = NAMED.get(str(path), Path(path))
     try:
         if path.stat().st_size > MOST_BYTES:
             raise ClaimsError(f"{path}: over {MOST_BYTES:,} bytes; fewer are read; keep its tables only")
