@@ -11,7 +11,7 @@ from PIL import Image
 
 from alexnet.errors import DataError
 from alexnet.images.decode import Picture
-from alexnet.images.views import View, canvas, center, ten
+from alexnet.images.views import View, canvas, center, ten, view_box
 
 
 def noise(height: int, width: int) -> Picture:
@@ -134,6 +134,20 @@ def test_a_turned_or_sliced_array_is_a_picture_too() -> None:
     picture = noise(20, 30)
     view = View.of(8, 8)
     np.testing.assert_array_equal(center(picture[::-1], view), center(picture[::-1].copy(), view))
+
+
+@pytest.mark.parametrize(("height", "width"), [(120, 200), (200, 120), (150, 150), (90, 251)])
+@pytest.mark.parametrize("view", [View.of(20, 20), View(height=12, width=30, resize=40)], ids=str)
+def test_the_box_of_a_view_is_where_its_pixels_come_from(height: int, width: int, view: View) -> None:
+    # On pictures whose values are their columns or rows, the mean of a pixel of the view tells its place.
+    left, top, right, bottom = view_box(height, width, view)
+    columns = np.broadcast_to(np.arange(width, dtype=np.uint8)[None, :, None], (height, width, 3))
+    rows = np.broadcast_to(np.arange(height, dtype=np.uint8)[:, None, None], (height, width, 3))
+    for ramp, axis, low, high in ((columns, 1, left, right), (rows, 0, top, bottom)):
+        seen = center(np.ascontiguousarray(ramp), view)[:, :, 0].astype(float).mean(axis=1 - axis)
+        step = (high - low) / len(seen)
+        expected = low + step * (np.arange(len(seen)) + 0.5) - 0.5  # a pixel's value is that of its middle
+        np.testing.assert_allclose(seen, expected, atol=0.51)  # rounded to whole values
 
 
 def test_the_usual_view_has_the_papers_margin() -> None:

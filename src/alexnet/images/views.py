@@ -7,7 +7,7 @@ training's own; they are drawn from the `canvas`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
 from PIL import Image
@@ -74,14 +74,37 @@ class View:
 def center(picture: Picture, view: View) -> Picture:
     """Return the centre of the picture, (view.height, view.width, 3).
 
-    It is the canvas's centre, to a grey level here and there, without computing the canvas's margin.
+    It is the canvas's centre, to a grey level here and there, without computing the canvas's margin. Pillow
+    takes the box in fractions of the source's pixels, so resizing just the box gives what resizing the whole
+    picture and cropping after would, at two thirds of the cost.
     """
-    return _resize(picture, view, view.height, view.width)
+    height, width = picture.shape[:2]
+    return resized(picture, view.height, view.width, box=view_box(height, width, view))
+
+
+def view_box(height: int, width: int, view: View) -> tuple[float, float, float, float]:
+    """Return the part of a picture of height × width pixels that is its `center`, in pixels of the picture.
+
+    It is (left, top, right, bottom), from the picture's top left corner.
+
+    >>> view_box(375, 500, View(height=128, width=128, resize=256))
+    (156.25, 93.75, 343.75, 281.25)
+    """
+    shorter = min(height, width)
+    # The crop's edges in canvas pixels are whole, so that centre, corners and canvas share one grid.
+    top = (height - shorter) / 2 + (view.resize - view.height) // 2 * shorter / view.resize
+    left = (width - shorter) / 2 + (view.resize - view.width) // 2 * shorter / view.resize
+    return (
+        left,
+        top,
+        left + view.width * shorter / view.resize,
+        top + view.height * shorter / view.resize,
+    )
 
 
 def canvas(picture: Picture, view: View) -> Picture:
     """Return the centre square, (view.resize, view.resize, 3), from which crops are cut."""
-    return _resize(picture, view, view.resize, view.resize)
+    return center(picture, replace(view, height=view.resize, width=view.resize))
 
 
 def ten(picture: Picture, view: View) -> Picture:
@@ -98,21 +121,6 @@ def ten(picture: Picture, view: View) -> Picture:
         views[index] = square[top : top + view.height, left : left + view.width]
     views[5:] = views[:5, :, ::-1]
     return views
-
-
-def _resize(picture: Picture, view: View, height: int, width: int) -> Picture:
-    """Compute the central height × width pixels of the canvas, and no others, in one antialiased resize.
-
-    Pillow takes the box in fractions of the source's pixels, so resizing just the box gives what resizing the
-    whole picture and cropping after would, at two thirds of the cost.
-    """
-    source_height, source_width = picture.shape[:2]
-    shorter = min(source_height, source_width)
-    # The crop's edges in canvas pixels are whole, so that centre, corners and canvas share one grid.
-    top = (source_height - shorter) / 2 + (view.resize - height) // 2 * shorter / view.resize
-    left = (source_width - shorter) / 2 + (view.resize - width) // 2 * shorter / view.resize
-    box = (left, top, left + width * shorter / view.resize, top + height * shorter / view.resize)
-    return resized(picture, height, width, box=box)
 
 
 def resized(
