@@ -86,6 +86,16 @@ def test_the_last_layers_see_the_whole_picture() -> None:
     names = ("conv1", "pool1", "conv2", "pool2", "conv3", "conv4", "conv5", "pool3", "flatten", "fc3")
     assert [row(name).receptive_field for name in names] == [11, 19, 51, 67, 99, 131, 163, 195, 227, 227]
     assert [row(name).receptive_stride for name in names[:8]] == [4, 8, 8, 16, 16, 16, 16, 32]
+    # The notes pad nothing: every first window begins at the corner. A vector has no places.
+    assert [row(name).receptive_start for name in names] == [0] * 8 + [None, None]
+
+
+def test_padding_moves_the_first_window_out_of_the_picture() -> None:
+    # torchvision's, by hand: conv1 -2; pool1 none; conv2 2 x 8 more; conv3 to conv5 16 more each.
+    rows = {each.name: each for each in summarize(NETWORKS["torchvision"]).layers}
+    starts = [rows[name].receptive_start for name in ("conv1", "pool1", "conv2", "conv3", "conv4", "conv5")]
+    assert starts == [-2, -2, -18, -34, -50, -66]
+    assert rows["conv2"].formulas["receptive_start"] == "-2 - 2 x 8 = -18"
 
 
 def test_neurons_and_bytes_of_conv1_by_hand() -> None:
@@ -196,7 +206,7 @@ def test_every_formula_comes_to_what_it_says_and_to_the_figure(network: Network)
                 continue  # words: "one for each filter = 96"
             left, right = evaluate_formula(formula)
             assert left == right, (name, formula)
-            if name in ("weights", "macs", "neurons", "parameter_bytes", "activation_bytes"):
+            if name not in ("height", "width", "output", "depth"):
                 assert right == getattr(layer, name)
         if layer.kernel is not None:
             sides = [evaluate_formula(layer.formulas[side])[1] for side in ("height", "width")]

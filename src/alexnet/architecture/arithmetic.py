@@ -33,12 +33,15 @@ class ReceptiveField:
 
     size: int  # side of the square, in pixels of the picture, padding included
     stride: int | None  # pixels from one value's square to its neighbour's; None where that varies or is none
+    start: (
+        int | None
+    )  # pixel, from the top or left edge, at which the first value's square begins; None likewise
     span: int  # side of what all values together look at
 
 
 def whole_picture(shape: Shape) -> ReceptiveField:
     """The receptive field of a pixel, before the first layer."""
-    return ReceptiveField(size=1, stride=1, span=max(shape[:2]))
+    return ReceptiveField(size=1, stride=1, start=0, span=max(shape[:2]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +67,9 @@ class LayerSummary:
     activation_bytes: int = 0  # the output, for one picture
     receptive_field: int = 1  # side, in pixels of the picture
     receptive_stride: int | None = None  # pixels of the picture between neighbours; None where it varies
+    receptive_start: int | None = (
+        None  # pixel at which the first one begins, below 0 in padding; None likewise
+    )
     fully_connected_weights: int | None = None  # if every output saw every input; of convolutions
     formulas: dict[str, str] = field(default_factory=dict)  # figure -> its arithmetic with its numbers
 
@@ -168,27 +174,29 @@ def output_shape(layer: Layer, entering: Shape) -> Shape | Misfit:
 def receptive_field(layer: Layer, entering: Shape, before: ReceptiveField) -> ReceptiveField:
     """What one output of `layer` sees of the picture, where one of its inputs sees `before`."""
     match layer:
-        case Conv() | MaxPool() if before.stride is not None:
+        case Conv() | MaxPool() if before.stride is not None and before.start is not None:
             size, stride = before.size + (layer.kernel - 1) * before.stride, before.stride * layer.stride
+            start = before.start - layer.padding * before.stride
             longer = max(windows(side, layer) for side in entering[:2])
-            return ReceptiveField(size=size, stride=stride, span=size + (longer - 1) * stride)
+            return ReceptiveField(size=size, stride=stride, start=start, span=size + (longer - 1) * stride)
         case Conv() | MaxPool():
             return replace(before, size=before.span)  # behind uneven windows: no more is said
         case AdaptiveAvgPool():
             side = max(entering[:2])
             widest = max(_adaptive_window(side, layer.size, i) for i in range(layer.size))
-            even = before.stride is not None and side % layer.size == 0
+            even = before.stride is not None and entering[0] == entering[1] and side % layer.size == 0
             return ReceptiveField(
                 size=before.span if before.stride is None else before.size + (widest - 1) * before.stride,
                 stride=before.stride * (side // layer.size) if even and before.stride else None,
+                start=before.start if even else None,
                 span=before.span,
             )
         case Flatten():
-            return replace(before, size=before.span, stride=None)
+            return replace(before, size=before.span, stride=None, start=None)
         case LocalResponseNorm() | ReLU() | Dropout():
             return before
         case Dense():
-            return replace(before, size=before.span, stride=None)
+            return replace(before, size=before.span, stride=None, start=None)
         case _:
             assert_never(layer)
 
@@ -248,6 +256,7 @@ def layer_summary(layer: Layer, entering: Shape, before: ReceptiveField) -> Laye
         activation_bytes=activation_bytes,
         receptive_field=sees.size,
         receptive_stride=sees.stride,
+        receptive_start=sees.start,
         fully_connected_weights=dense_weights,
         formulas=formulas,
     )
@@ -314,6 +323,7 @@ def _receptive_formulas(
             return {
                 "receptive_field": f"{before.size} + ({layer.kernel} - 1) x {before.stride} = {sees.size}",
                 "receptive_stride": f"{before.stride} x {layer.stride} = {sees.stride}",
+                "receptive_start": f"{before.start} - {layer.padding} x {before.stride} = {sees.start}",
             }
         case Flatten() if len(entering) == 3 and before.stride is not None:
             longer = max(entering[:2])
