@@ -27,6 +27,7 @@ ORDER = [
     ("alexnet",),
     ("images",),
     ("learning",),
+    ("inside",),
     ("inference",),
     ("server",),
     ("demo", "terminal"),
@@ -44,6 +45,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "alexnet": set(),
     "images": PICTURES | {"sklearn", "webdataset"},
     "learning": PICTURES | {"torch", "safetensors", "matplotlib", "tensorboardX"},
+    "inside": PICTURES | {"torch", "captum"},
     "inference": PICTURES | {"torch", "onnx", "onnxruntime", "openvino"},
     "server": PICTURES | {"fastapi", "starlette", "pydantic", "uvicorn", "h11", "prometheus_client"},
     "demo": PICTURES,
@@ -117,6 +119,7 @@ def test_imports_point_down_the_list_only(path: Path) -> None:
         ("images", "import alexnet.learning.train"),
         ("learning", "import click"),
         ("learning", "from alexnet.inference.predict import predict"),
+        ("inside", "from alexnet.inference.predict import predict"),
         ("terminal", "import click"),
         ("terminal", "from alexnet.cli import app"),
         ("demo", "from alexnet.terminal import duration"),
@@ -175,6 +178,14 @@ def test_what_must_start_fast_loads_nothing_heavy(statement: str, python: Start)
 
 def test_the_guard_of_a_fast_start_can_fail(python: Start) -> None:
     assert heavy_after("import alexnet.images.views", python) == ["numpy", "PIL"]
+
+
+def test_looking_inside_loads_captum_only_when_asked(python: Start) -> None:
+    command, environment = python
+    rooms = ", ".join(f"alexnet.inside.{path.stem}" for path in (PACKAGE / "inside").glob("[!_]*.py"))
+    script = f"import sys\nimport {rooms}\nassert 'captum' not in sys.modules"
+    done = subprocess.run([*command, "-c", script], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_importing_does_nothing_but_define(python: Start, tmp_path: Path) -> None:

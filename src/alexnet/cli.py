@@ -30,6 +30,7 @@ TERMINATED = 143  # and for SIGTERM
 EXTRAS = {"torch": "train", "numpy": "train", "PIL": "train", "safetensors": "train", "matplotlib": "train"}
 EXTRAS |= {"onnx": "deploy", "onnxruntime": "deploy", "openvino": "deploy"}
 EXTRAS |= {"fastapi": "serve", "uvicorn": "serve", "python_multipart": "serve", "prometheus_client": "serve"}
+EXTRAS |= {"captum": "inside"}
 
 
 class OneLineErrors(click.Group):
