@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from alexnet import terminal
-from alexnet.inference.predict import Label, Prediction
+from alexnet.inference.predict import Prediction
 from alexnet.learning.benchmark import Timing
+from alexnet.learning.classifier import Label
 from alexnet.learning.evaluate import Report
 from alexnet.learning.progress import Phase, Progress
 from alexnet.terminal import (

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from alexnet import OutputError
-from alexnet.inference.predict import Label, Prediction
+from alexnet.inference.predict import Prediction
 from alexnet.inference.predict_file import Form, Written, lines, write_predictions
+from alexnet.learning.classifier import Label
 
 
 def prediction(path: str, *labels: tuple[str, float]) -> Prediction:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from alexnet.errors import DataError
-from alexnet.images.decode import Picture
+from alexnet.images.decode import MAX_PIXELS, Picture, decode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +81,14 @@ def center(picture: Picture, view: View) -> Picture:
     """
     height, width = picture.shape[:2]
     return resized(picture, view.height, view.width, box=view_box(height, width, view))
+
+
+def read_centre(source: Path | bytes, *, view: View, max_pixels: int = MAX_PIXELS) -> Picture:
+    """A file's picture as the network takes it; raises PictureError, as `decode` does.
+
+    A view has no use for more than twice its size: that is resized to it as well as the whole picture is.
+    """
+    return center(decode(source, max_pixels=max_pixels, shorter_side=2 * view.resize), view)
 
 
 def view_box(height: int, width: int, view: View) -> tuple[float, float, float, float]:

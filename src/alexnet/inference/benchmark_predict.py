@@ -19,9 +19,9 @@ from alexnet.architecture.network import Network
 from alexnet.errors import TrainingError
 from alexnet.images.batches import load_batches
 from alexnet.images.splits import LazyPictures
-from alexnet.images.views import View
+from alexnet.images.views import View, read_centre
 from alexnet.inference.benchmark import classifiers, plain_torch
-from alexnet.inference.predict import find_pictures, predict, read_centre
+from alexnet.inference.predict import find_pictures, predict
 from alexnet.inference.predict_file import write_predictions
 from alexnet.learning.benchmark import Timing, time_by_turns
 from alexnet.learning.benchmark_folder import resized_by_pillow

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -15,23 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet.errors import DataError, PictureError
-from alexnet.images import views
 from alexnet.images.batches import load_these
-from alexnet.images.decode import MAX_PIXELS, Picture, decode
+from alexnet.images.decode import decode
 from alexnet.images.folders import find_below
 from alexnet.images.splits import LazyPictures
-from alexnet.images.views import View
-from alexnet.learning.classifier import Classifier, softmax
+from alexnet.images.views import read_centre
+from alexnet.learning.classifier import Classifier, Label, ranked, softmax
 
 _LISTED = 8192  # paths at a time
-
-
-@dataclass(frozen=True, kw_only=True)
-class Label:
-    """One answer."""
-
-    name: str  # of the class
-    probability: float  # 0 to 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,14 +66,6 @@ def find_pictures(paths: Iterable[str | Path]) -> Iterator[Path]:
                 yield Path(given)
 
 
-def read_centre(source: Path | bytes, *, view: View, max_pixels: int = MAX_PIXELS) -> Picture:
-    """A file's picture as the network takes it; raises PictureError, as `decode` does.
-
-    A view has no use for more than twice its size: that is resized to it as well as the whole picture is.
-    """
-    return views.center(decode(source, max_pixels=max_pixels, shorter_side=2 * view.resize), view)
-
-
 def check_paths(paths: Iterable[str | Path]) -> None:
     """Raise PictureError for the first of `paths` that leads to no picture."""
     for path in map(str, paths):
@@ -122,9 +105,3 @@ def _predict(
                 for index in asked:
                     labels = ranked(found[index], classifier.class_names, top) if index in found else ()
                     yield Prediction(path=str(some[index]), labels=labels, error=errors.pop(index, None))
-
-
-def ranked(probabilities: npt.NDArray[np.float32], class_names: Sequence[str], top: int) -> tuple[Label, ...]:
-    """The `top` likeliest of the classes, by their probabilities (classes,)."""
-    order = np.argsort(-probabilities, kind="stable")[:top]
-    return tuple(Label(name=class_names[label], probability=float(probabilities[label])) for label in order)

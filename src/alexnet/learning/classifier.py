@@ -1,8 +1,11 @@
-"""What every engine gives: a function from uint8 pictures to logits that knows its classes and its view."""
+"""What every engine gives: a function from uint8 pictures to logits that knows its classes and its view.
+
+And what its logits say: probabilities, ranked labels.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,3 +41,17 @@ def softmax(logits: Logits) -> Logits:
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities: Logits = exponentials / exponentials.sum(axis=1, keepdims=True)
     return probabilities
+
+
+@dataclass(frozen=True, kw_only=True)
+class Label:
+    """One answer."""
+
+    name: str  # of the class
+    probability: float  # 0 to 1
+
+
+def ranked(probabilities: npt.NDArray[np.float32], class_names: Sequence[str], top: int) -> tuple[Label, ...]:
+    """The `top` likeliest of the classes, by their probabilities (classes,)."""
+    order = np.argsort(-probabilities, kind="stable")[:top]
+    return tuple(Label(name=class_names[label], probability=float(probabilities[label])) for label in order)

@@ -19,8 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from alexnet.architecture.summary import summarize
 from alexnet.errors import PictureError, TooManyPixelsError
-from alexnet.inference.predict import ranked
-from alexnet.learning.classifier import Classifier, Logits
+from alexnet.learning.classifier import Classifier, Logits, ranked
 from alexnet.server.batching import Batcher, BusyError
 from alexnet.server.bodies import BINARY, FORM, Bodies, Upload
 from alexnet.server.limits import COME_AGAIN, Limits

@@ -21,7 +21,7 @@ import numpy as np
 
 from alexnet.errors import PictureError, ServerError
 from alexnet.images.decode import Picture
-from alexnet.inference.predict import read_centre
+from alexnet.images.views import read_centre
 from alexnet.learning.classifier import Classifier, Logits, softmax
 from alexnet.server.limits import Limits
 
