@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from alexnet import OutputError
-from alexnet.writing import link_whole, write_whole
+from alexnet.writing import link_whole, write_together, write_whole
 
 
 def left_in(folder: Path) -> dict[str, bytes]:
@@ -53,6 +53,36 @@ def test_an_interrupt_while_writing_leaves_what_was_there(
     with pytest.raises(KeyboardInterrupt):
         write_whole(tmp_path / "old", "after")
     assert left_in(tmp_path) == {"old": b"before"}
+
+
+def test_files_that_belong_together_are_all_written(tmp_path: Path) -> None:
+    for _ in range(2):  # a folder that is made, then one that is there
+        write_together(tmp_path / "a" / "b", {"one": b"1", "two": b"2"})
+        assert left_in(tmp_path / "a" / "b") == {"one": b"1", "two": b"2"}
+
+
+@pytest.mark.parametrize("written", [0, 1])
+def test_of_files_that_belong_together_a_full_disk_leaves_none(
+    written: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "one").write_text("before")
+    sync = os.fsync
+    for folder, left in ((tmp_path / "there", {"one": b"before"}), (tmp_path / "new" / "er", None)):
+        calls = iter([sync] * written)
+        monkeypatch.setattr(os, "fsync", lambda handle, calls=calls: next(calls, full)(handle))
+        with pytest.raises(OutputError, match="No space left on device"):
+            write_together(folder, {"one": b"1", "two": b"2"})
+        assert (left_in(folder) if folder.exists() else None) == left
+    assert [child.name for child in tmp_path.iterdir()] == ["there"]
+
+
+def test_a_folder_where_a_file_is_is_an_output_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(OutputError, match=r"cannot be made a folder: .*; choose another place"):
+            write_together(folder, {"one": b"1"})
+    assert left_in(tmp_path) == {"file": b"mine"}
 
 
 LIMITED = """

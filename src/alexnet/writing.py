@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from alexnet.errors import OutputError
@@ -46,6 +46,38 @@ def write_whole(path: str | Path, data: bytes | str) -> None:
         aside.write_bytes(content)
 
 
+def write_together(folder: str | Path, files: Mapping[str, bytes]) -> None:
+    """Write files, by name, into a folder, which is made where it is not there: all of them or none.
+
+    Raises OutputError, with nothing left behind and what was there untouched, where that fails.
+    """
+    folder = Path(folder)
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"{folder}: cannot be made a folder: {error.strerror}; choose another place"
+            ) from error
+        # Each is on the disk before the first takes its name.
+        with ExitStack() as stack:
+            for name, content in files.items():
+                aside = stack.enter_context(written_whole(folder / name))
+                aside.write_bytes(content)
+                _to_disk(aside)
+    except BaseException:
+        for each in missing:
+            with suppress(OSError):
+                each.rmdir()
+        raise
+
+
+def _to_disk(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 @contextmanager
 def written_whole(path: str | Path) -> Iterator[Path]:
     """Give a file aside to be written in place of `path`; without an error it goes to the disk and takes it.
@@ -59,8 +91,7 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         aside = Path(name)
         try:
             yield aside
-            with aside.open("rb") as file:
-                os.fsync(file.fileno())
+            _to_disk(aside)
             # mkstemp keeps files private; a result has the rights that any new file gets.
             mask = os.umask(0)
             os.umask(mask)

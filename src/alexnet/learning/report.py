@@ -12,32 +12,13 @@ from alexnet.architecture.summary import summarize
 from alexnet.images.splits import Split
 from alexnet.learning import report_figures, runs
 from alexnet.learning.evaluate import ClassFigures, Report, surest_right, surest_wrong
+from alexnet.learning.html_page import html_page
 from alexnet.learning.train import History
 from alexnet.writing import write_whole
 
 _WRONG, _RIGHT = 24, 12  # pictures shown of each kind
 _ROWS = 12  # of a table shown at once; longer ones are unfolded
 _SKIPPED = 50  # files named
-
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1b1b1f; --quiet: #5f5f6a; --paper: #fff; --line: #d5d5dd;
-  --block: #f3f3f6; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e8e8ee; --quiet: #a0a0ac; --paper: #17171b; --line: #3a3a44; --block: #222228; } }
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
-  max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
-h1, h2 { line-height: 1.2; overflow-wrap: anywhere; } h2 { margin-top: 2.5rem; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .85rem; }
-th, td { padding: .25rem .6rem; text-align: right; white-space: nowrap;
-  border-bottom: 1px solid var(--line); }
-th:first-child, td:first-child { text-align: left; }
-.words :is(th, td) { text-align: left; }
-dl { display: grid; grid-template-columns: max-content auto; gap: .2rem 1rem; } dt { color: var(--quiet); }
-dd { margin: 0; overflow-wrap: anywhere; }
-pre { background: var(--block); padding: .7rem 1rem; border-radius: .4rem; overflow-x: auto; }
-summary { cursor: pointer; margin: .7rem 0; }
-"""
 
 
 def write_report(
@@ -86,12 +67,7 @@ def write_report(
     ]
     body = "\n".join(parts)
     page = history.output / runs.REPORT
-    write_whole(
-        page,
-        '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}{report_figures.STYLE}</style>\n{body}\n</html>\n",
-    )
+    write_whole(page, html_page(title, body, style=report_figures.STYLE))
     return page
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -18,6 +17,7 @@ from alexnet.images.decode import Picture
 from alexnet.images.splits import Split
 from alexnet.images.views import View, center
 from alexnet.learning.evaluate import Report
+from alexnet.learning.html_page import image_url
 from alexnet.learning.train import History
 
 if TYPE_CHECKING:
@@ -192,4 +192,4 @@ def _source(picture: Picture) -> str:
         image.save(buffer, form, quality=90)
         coded[form] = buffer.getvalue()
     form = min(coded, key=lambda each: len(coded[each]))
-    return f"data:image/{form};base64," + base64.b64encode(coded[form]).decode()
+    return image_url(coded[form], form)
