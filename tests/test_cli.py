@@ -138,6 +138,7 @@ COMMANDS = (
     ("train",),
     ("evaluate",),
     ("export",),
+    ("explore",),
     ("serve",),
     ("predict",),
     ("benchmark",),

@@ -1,0 +1,1 @@
+"""The explorer: a page that shows a network, its arithmetic and what it makes of a picture."""

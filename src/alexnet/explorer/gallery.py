@@ -1,0 +1,62 @@
+"""The models that are explored together, and the pictures that they are shown."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from alexnet.explorer.study import Study
+from alexnet.images.decode import MAX_PIXELS
+from alexnet.images.views import read_centre
+
+MOST_OWN = 32
+"""Pictures that visitors may have here at a time; the oldest goes."""
+
+
+class Gallery:
+    """Pictures under keys, cut out for each of the studies as its own view says.
+
+    Those of `paths` stay. Raises PictureError for one that cannot be read.
+    """
+
+    def __init__(self, studies: Sequence[Study], paths: Sequence[Path]) -> None:
+        self.studies = tuple(studies)
+        self.chosen: dict[str, str] = {}  # key -> name
+        self._own: OrderedDict[str, None] = OrderedDict()
+        self._count = 0
+        self._lock = Lock()
+        for index, path in enumerate(paths, 1):
+            self._show(f"picture-{index}", path)
+            self.chosen[f"picture-{index}"] = path.name
+
+    def about(self, *, static: bool) -> dict[str, Any]:
+        """What the page is told first; `static` where no server answers it."""
+        return {
+            "static": static,
+            "models": [study.about() for study in self.studies],
+            "pictures": [{"key": key, "name": name} for key, name in self.chosen.items()],
+        }
+
+    def add(self, content: bytes, *, max_pixels: int = MAX_PIXELS) -> str:
+        """Take on a visitor's picture file: its key. Raises PictureError where it cannot be read."""
+        with self._lock:
+            self._count += 1
+            key = f"own-{self._count}"
+        self._show(key, content, max_pixels=max_pixels)
+        with self._lock:
+            self._own[key] = None
+            gone = [self._own.popitem(last=False)[0] for _ in range(len(self._own) - MOST_OWN)]
+        for each in gone:
+            for study in self.studies:
+                study.forget(each)
+        return key
+
+    def _show(self, key: str, source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> None:
+        crops = [
+            read_centre(source, view=study.weights.view, max_pixels=max_pixels) for study in self.studies
+        ]
+        for study, crop in zip(self.studies, crops, strict=True):
+            study.add(key, crop)
