@@ -141,6 +141,7 @@ COMMANDS = (
     ("explore",),
     ("serve",),
     ("predict",),
+    ("visualize",),
     ("benchmark",),
     ("benchmark", "train"),
     ("benchmark", "infer"),

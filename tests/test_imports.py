@@ -46,7 +46,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "alexnet": set(),
     "images": PICTURES | {"sklearn", "webdataset"},
     "learning": PICTURES | {"torch", "safetensors", "matplotlib", "tensorboardX"},
-    "inside": PICTURES | {"torch", "captum"},
+    "inside": PICTURES | {"torch", "captum", "matplotlib"},
     "inference": PICTURES | {"torch", "onnx", "onnxruntime", "openvino"},
     "server": PICTURES | {"fastapi", "starlette", "pydantic", "uvicorn", "h11", "prometheus_client"},
     "explorer": PICTURES | {"torch", "fastapi", "starlette"},

@@ -105,13 +105,17 @@ class _Lines:
 
 
 @contextmanager
-def counting_progress(total: int | None) -> Iterator[Callable[[int], None]]:
+def counting_progress(total: int | None, *, doing: str = "evaluating") -> Iterator[Callable[[int], None]]:
     """A bar on stderr for `total` pictures, where that is known, in a terminal; nothing elsewhere."""
     from rich.console import Console
     from rich.progress import Progress as Bar
 
-    with Bar(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("evaluating", total=total, visible=False)
+    console = Console(stderr=True)
+    if not console.is_terminal:  # where a bar that was never shown would end in an empty line
+        yield lambda _: None
+        return
+    with Bar(console=console, transient=True) as bar:
+        task = bar.add_task(doing, total=total, visible=False)
         yield lambda done: bar.update(task, completed=done, visible=done != total)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from alexnet.architecture.arithmetic import LayerSummary, shape_text
+from alexnet.architecture.arithmetic import shape_text
 from alexnet.architecture.layers import Conv, Dense, Flatten, ReLU
 from alexnet.architecture.network import Network
 from alexnet.architecture.summary import summarize
@@ -21,7 +21,7 @@ from alexnet.inside.activations import as_batch, record
 from alexnet.learning.model import AlexNet
 
 _BYTES = 400_000_000  # of activations, at a time
-_MOST_AT_ONCE = 64  # pictures; more gain nothing
+_MOST_AT_ONCE = 32  # pictures; more gain nothing
 
 Heat = npt.NDArray[np.float32]
 """(height, width): one number a place; or (height, width, depth)."""
@@ -39,13 +39,7 @@ def grad_cam(model: AlexNet, crop: Picture, *, label: int | None = None, layer: 
     """
     network = model.network
     chosen = cam_layer(network) if layer is None else layer
-    network.layer(chosen)
-    row = _row(network, chosen)
-    if len(row.output) != 3:
-        raise NetworkError(
-            f"Layer '{chosen}': gives a vector of {shape_text(row.output)}; must give a volume, height x "
-            f"width x depth; take {_volumes(network)}"
-        )
+    check_volume(network, chosen)
     target = choose_label(model, crop, label)
     explained = _captum().LayerGradCam(model.eval(), model.get_submodule(chosen))
     found: Tensor = explained.attribute(_leaf(model, crop), target=target, relu_attributions=True)
@@ -130,6 +124,17 @@ def cam_layer(network: Network) -> str:
     return found
 
 
+def check_volume(network: Network, layer: str) -> None:
+    """Raise NetworkError unless the network has a layer of that name, and it gives a volume."""
+    network.layer(layer)
+    output = next(row.output for row in summarize(network).layers if row.name == layer)
+    if len(output) != 3:
+        raise NetworkError(
+            f"Layer '{layer}': gives a vector of {shape_text(output)}; must give a volume, height x width x "
+            f"depth; take {_volumes(network)}"
+        )
+
+
 def choose_label(model: AlexNet, crop: Picture, label: int | None) -> int:
     """`label`, or the likeliest class's index where it is None.
 
@@ -150,10 +155,6 @@ def _captum() -> Any:
     except ModuleNotFoundError as error:
         raise MissingExtraError(str(error.name), "inside") from None
     return captum.attr
-
-
-def _row(network: Network, name: str) -> LayerSummary:
-    return next(row for row in summarize(network).layers if row.name == name)
 
 
 def _volumes(network: Network) -> str:
