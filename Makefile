@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 HOSTILE := $(VENV)/hostile/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast check fix golden benchmark hostile-pictures clean
+.PHONY: help demo test test-fast check fix golden benchmark hostile-pictures browser clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -38,6 +38,10 @@ benchmark: $(READY)  ## speed here, beside the plain way: start-up, and a traini
 	$(BIN)/alexnet benchmark train
 
 hostile-pictures: $(HOSTILE)  ## fetch what tests/test_hostile.py reads: the archives of Pillow and pypng
+
+browser:  ## as root on Debian: chromium, without which the explorer's tests in a browser are skipped
+	command -v chromium >/dev/null || { apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null; }
 
 clean:  ## remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis

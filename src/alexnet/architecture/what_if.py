@@ -49,10 +49,9 @@ def what_if(network: Network, *settings: str) -> Outcome:
     """The figures of the network with `settings` changed, as `edit` reads them.
 
     >>> from alexnet import NOTES
-    >>> outcome = what_if(NOTES, "pool1.stride=4")
-    >>> outcome.breaks, outcome.summary.layers[-1].output
-    (None, (1000,))
-    >>> what_if(NOTES, "pool1.stride=4", "pool2.stride=3").breaks
+    >>> what_if(NOTES, "pool1.stride=1").summary.layers[-1].output
+    (1000,)
+    >>> what_if(NOTES, "pool1.stride=4").breaks
     'conv4'
 
     Raises NetworkError for a setting that is none.

@@ -70,12 +70,15 @@ def _names(paths: Sequence[str]) -> list[str]:
 
     >>> _names(["runs/a/best.safetensors", "runs/b/best.safetensors", "torchvision"])
     ['a/best', 'b/best', 'torchvision']
+    >>> _names(["/best.safetensors", "/best.safetensors"])
+    ['best', 'best, 2']
     """
     parts = [Path(path).with_suffix("").parts for path in paths]
-    names = []
-    for own in parts:
+    names: list[str] = []
+    for place, own in enumerate(parts):
         length = 1
-        while length < len(own) and sum(each[-length:] == own[-length:] for each in parts) > 1:
+        while length < len(own) and any(each[-length:] == own[-length:] for each in parts if each != own):
             length += 1
-        names.append("/".join(own[-length:]))
+        times = parts[: place + 1].count(own)
+        names.append(str(Path(*own[-length:])) + (f", {times}" if times > 1 else ""))
     return names

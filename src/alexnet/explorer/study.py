@@ -120,7 +120,7 @@ class Study:
         kernels = self.kernels(layer)
         if not 0 <= unit < len(kernels):
             raise NetworkError(f"Layer '{layer}': no unit {unit}; must be 0 to {len(kernels) - 1}")
-        bias = self.weights.model.get_parameter(f"{layer}.bias")[unit]
+        bias = self.weights.model.get_parameter(f"{layer}.bias").detach()[unit]
         return Kernel(weights=kernels[unit], bias=float(bias))
 
     def kernels(self, layer: str) -> Values:

@@ -62,6 +62,7 @@ async function start() {
   let [turn, pictureTurn] = [0, 0];
   state.on(["view", "model", "layer", "key", "at"], async () => {
     const mine = (turn += 1);
+    complain("");
     const focused = view.querySelector("[data-board]")?.contains(document.activeElement);
     try {
       const made = await content();
@@ -116,7 +117,8 @@ async function start() {
     const { network, layers } = model().outcome.summary;
     const place = layers.indexOf(row);
     const before = place ? layers[place - 1].name : "normalize";
-    const [look, found] = await Promise.all([source.look(index, key), source.maps(index, key, row.name)]);
+    const [look, found] = await Promise.all([source.look(index, key), source.maps(index, key, row.name),
+      source.maps(index, key, before)]); // what it was made of is asked for at once, and read further down
     const told = look.layers[row.name];
     const at = state.get("at") ?? strongestPlace(told, found);
     const parts = h("div", {}, h("h3", {}, "What it makes of the picture"),

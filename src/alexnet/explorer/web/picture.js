@@ -42,7 +42,9 @@ async function photograph(take, complain) {
     complain(`The camera: ${error.message}`);
     return;
   }
-  const video = h("video", { autoplay: true, playsinline: true, muted: true });
+  const trigger = h("button", { type: "button", disabled: true, onclick: () => shoot() }, "Take it");
+  const seen = () => { trigger.disabled = false; };
+  const video = h("video", { autoplay: true, playsinline: true, muted: true, onloadeddata: seen });
   video.srcObject = stream;
   const close = () => {
     stream.getTracks().forEach((track) => track.stop());
@@ -54,7 +56,7 @@ async function photograph(take, complain) {
     canvas.toBlob((blob) => { close(); take(blob); }, "image/png");
   };
   const dialog = h("dialog", { "aria-label": "Camera", onclose: close }, video,
-    h("p", {}, h("button", { type: "button", onclick: shoot }, "Take it"), " ",
+    h("p", {}, trigger, " ",
       h("button", { type: "button", onclick: close }, "Leave")));
   document.body.append(dialog);
   dialog.showModal();
@@ -75,7 +77,7 @@ export function pictureView(look, name, { square = null, heat = null, row = null
   if (heat) paintHeat(canvas, heat, row, [height, width]);
   const frame = square && svg("svg", { class: "over", viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" },
     svg("rect", { x: square.left, y: square.top, width: square.side, height: square.side, class: "square" }));
-  return h("div", { class: "picture" }, h("img", { src: look.picture, alt: name, width, height }), canvas, frame);
+  return h("div", { class: heat ? "picture heated" : "picture" }, h("img", { src: look.picture, alt: name, width, height }), canvas, frame);
 }
 
 // What one value of a layer looks at: a square of the picture, the whole where that varies.

@@ -1,7 +1,7 @@
 // One value: the window it looked at, the kernel, the products and their sum, beside what the network computed.
 import { count, h, short } from "explorer/dom.js";
 import { arithmetic } from "explorer/arithmetic.js";
-import { sequential } from "explorer/colours.js";
+import { inkOn, sequential } from "explorer/colours.js";
 import { source } from "explorer/source.js";
 
 const LISTED = 20; // of the terms of a sum that has no window
@@ -75,8 +75,9 @@ function numbers(terms, value, title) {
   return h("figure", {}, h("div", { class: "wide", tabindex: 0, role: "region", "aria-label": title },
     h("table", { class: "numbers" }, h("tbody", {}, [...lines.values()].map((line) => h("tr", {}, line.map((term) => {
       const share = (value(term) - bounds[0]) / (bounds[1] - bounds[0] || 1);
-      const colour = { background: `rgb(${sequential(share).map(Math.round)})`, color: share > 0.62 ? "#000" : "#fff" };
-      return h("td", { style: colour, title: term.outside ? "in the padding" : null }, short(value(term)));
+      const colour = sequential(share).map(Math.round);
+      const style = { background: `rgb(${colour})`, color: inkOn(colour) };
+      return h("td", { style, title: term.outside ? "in the padding" : null }, short(value(term)));
     })))))), h("figcaption", {}, title));
 }
 

@@ -67,6 +67,6 @@ function outcomeParts(model, outcome, settings, apply) {
     h("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "Its figures, before and after" }, h("table", {},
       h("thead", {}, h("tr", {}, heads.map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, lines))),
     h("p", {}, `${count(outcome.summary.totals.weights)} weights${broken ? " up to there" : ""}; `,
-      `${count(model.outcome.summary.totals.weights)} before.`),
+      `${count(model.outcome.summary.totals.weights)} in the whole network before.`),
   ].filter(Boolean);
 }
