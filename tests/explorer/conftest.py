@@ -130,9 +130,12 @@ def gallery(every_kind: Path, photographs: list[Path]) -> Gallery:
     return open_gallery([every_kind], photographs)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium as Debian has it; tests that need it are skipped where it is not installed."""
+    """Chromium as Debian has it; tests that need it are skipped where it is not installed.
+
+    It closes with its module: while it is open, an event loop runs, and asyncio.run cannot.
+    """
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if program is None:
         pytest.skip("chromium is not installed; Debian: apt-get install chromium")

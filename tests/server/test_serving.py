@@ -143,6 +143,30 @@ def test_it_answers_and_ends_well_when_it_is_told_to(serve: Callable[..., Server
     assert server.process.stdout.read() == server.process.stderr.read() == ""
 
 
+EARLY = """
+import os, signal, sys
+from pathlib import Path
+import uvicorn
+from alexnet.server import serving
+
+run = uvicorn.Server.run
+
+def told_to_end_first(*given, **named):
+    os.kill(os.getpid(), getattr(signal, sys.argv[2]))
+    return run(*given, **named)
+
+uvicorn.Server.run = told_to_end_first
+serving.serve(Path(sys.argv[1]), port=0)
+"""
+
+
+@pytest.mark.parametrize("how", ["SIGTERM", "SIGINT"])
+def test_a_signal_before_it_listens_to_them_ends_it_too(python: Start, weights_file: Path, how: str) -> None:
+    command, environment = python
+    ended = subprocess.run([*command, "-c", EARLY, weights_file, how], env=environment, timeout=60)
+    assert ended.returncode == 0
+
+
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_what_was_begun_is_finished(serve: Callable[..., Server], how: signal.Signals) -> None:
     server = serve()

@@ -126,10 +126,11 @@ def _config(
 
 def run_app(app: FastAPI, listening: socket.socket, limits: Limits) -> None:
     """Answer on a socket until SIGTERM or SIGINT; in a process's main thread."""
-    # uvicorn raises the signal anew once it has stopped; it has had its effect.
+    server = uvicorn.Server(_config(app, limits))
+    # For a signal that comes before uvicorn listens to them; and for the end, when uvicorn raises it anew.
     for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, lambda *_: None)
-    uvicorn.Server(_config(app, limits)).run(sockets=[listening])
+        signal.signal(each, server.handle_exit)
+    server.run(sockets=[listening])
 
 
 def bind(host: str, port: int) -> socket.socket:
