@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 
 from alexnet import NOTES
-from alexnet.inference.benchmark import exported_models, made_up_weights
+from alexnet.inference.benchmark import exported_models
+from alexnet.learning.weights import untrained_weights
 
 ROUNDS = 7
 
@@ -79,7 +80,7 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory(prefix="alexnet-benchmark-") as folder:
         model, state, photo = (Path(folder, name) for name in ("model.onnx", "model.pth", "photo.jpg"))
-        weights = made_up_weights(NOTES)
+        weights = untrained_weights(NOTES)
         model.write_bytes(exported_models(weights)[1])
         layers = torch.nn.Sequential(*list(weights.model.children())[1:])  # without the normalisation
         torch.save(layers.state_dict(), state)

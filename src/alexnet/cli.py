@@ -815,7 +815,7 @@ def explore(
 ) -> None:
     """See the network of WEIGHTS, every layer's arithmetic, and what it makes of pictures, in a browser.
 
-    Several WEIGHTS are compared.
+    Several WEIGHTS are compared. The name of a network, or a TOML file, shows it untrained.
     """
     from alexnet.explorer.explore import explore as explore_gallery
     from alexnet.explorer.explore import open_gallery

@@ -18,7 +18,17 @@ from safetensors.numpy import load_file
 from starlette.testclient import TestClient
 from torch import Tensor
 
-from alexnet import NETWORKS, DataError, Network, OutputError, PictureError, ServerError, edit
+from alexnet import (
+    NETWORKS,
+    DataError,
+    Network,
+    NetworkError,
+    OutputError,
+    PictureError,
+    ServerError,
+    edit,
+    to_toml,
+)
 from alexnet.explorer import gallery as gallery_module
 from alexnet.explorer.explore import MOST_PICTURES, open_gallery
 from alexnet.explorer.gallery import Gallery
@@ -233,6 +243,25 @@ def test_pictures_that_cannot_be_read_and_too_many_are_refused(
         open_gallery([every_kind], [tmp_path / "none.png"])
     with pytest.raises(DataError, match="must be at most"):
         open_gallery([every_kind], photographs * (MOST_PICTURES // 2 + 1))
+
+
+def test_a_network_is_shown_untrained_by_its_name_or_its_file(
+    tmp_path: Path, photographs: list[Path], every_kind: Path
+) -> None:
+    network = load_weights(every_kind).model.network
+    file = tmp_path / "mine.toml"
+    file.write_text(to_toml(network))
+    gallery = open_gallery(["zfnet", file], photographs[:1])
+    named, own = gallery.studies
+    assert (named.name, own.name) == ("zfnet", "mine")
+    assert named.weights.model.network == NETWORKS["zfnet"]
+    assert own.weights.model.network == network
+    assert {each["name"] for each in own.look("picture-1")["answers"]} == {"class 0", "class 1", "class 2"}
+    again = open_gallery([file]).studies[0].weights.model.state_dict()
+    assert all(torch.equal(value, again[name]) for name, value in own.weights.model.state_dict().items())
+    file.write_text("kernel")
+    with pytest.raises(NetworkError, match=r"mine\.toml"):
+        open_gallery([file])
 
 
 def test_a_network_of_grey_pictures_is_refused(small: Network) -> None:

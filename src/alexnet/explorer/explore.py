@@ -7,13 +7,14 @@ from pathlib import Path
 
 import torch
 
+from alexnet.architecture.zoo import NETWORKS, TORCHVISION, get_network
 from alexnet.errors import DataError
 from alexnet.explorer.gallery import Gallery
 from alexnet.explorer.routes import PLACE, add_explorer
 from alexnet.explorer.study import Study
 from alexnet.inference.predict import find_pictures
 from alexnet.learning.torchvision import open_weights
-from alexnet.learning.weights import torch_classifier
+from alexnet.learning.weights import Weights, torch_classifier, untrained_weights
 from alexnet.server.app import create_app
 from alexnet.server.limits import Limits
 from alexnet.server.serving import address_of, bind, run_app
@@ -30,13 +31,14 @@ def open_gallery(
 ) -> Gallery:
     """The models of files of weights, and pictures: files, folders, globs.
 
-    Raises WeightsError and PictureError for what cannot be read, DataError for more than MOST_PICTURES.
+    In place of a file the name of a network, or a TOML file of one, shows it untrained. Raises WeightsError,
+    NetworkError and PictureError for what cannot be read, DataError for more than MOST_PICTURES.
     """
     found = list(find_pictures(pictures))
     if len(found) > MOST_PICTURES:
         raise DataError(f"{len(found):,} pictures; must be at most {MOST_PICTURES}; choose some")
     studies = [
-        Study(open_weights(path, on_fetch=on_fetch), name=name)
+        Study(_opened(path, on_fetch), name=name)
         for path, name in zip(weights, _names([str(each) for each in weights]), strict=True)
     ]
     return Gallery(studies, found)
@@ -63,6 +65,14 @@ def explore(
         listening.listen()
         on_listening(address_of(listening) + PLACE)
         run_app(app, listening, limits)
+
+
+def _opened(source: str | Path, on_fetch: Callable[[str], None]) -> Weights:
+    """Those of a file, or of torchvision, or untrained ones of a network."""
+    described = str(source) in NETWORKS and str(source) != TORCHVISION.name
+    if Path(source).suffix == ".toml" or (described and not Path(source).is_file()):
+        return untrained_weights(get_network(source))
+    return open_weights(source, on_fetch=on_fetch)
 
 
 def _names(paths: Sequence[str]) -> list[str]:

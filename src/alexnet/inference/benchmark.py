@@ -12,7 +12,6 @@ from torch import nn
 
 from alexnet.architecture.network import Network
 from alexnet.errors import TrainingError
-from alexnet.images.views import View
 from alexnet.inference import onnx_engine
 from alexnet.inference.calibrate import calibrate
 from alexnet.inference.export import made_up
@@ -21,7 +20,7 @@ from alexnet.learning.benchmark import Timing, time_by_turns
 from alexnet.learning.classifier import Classifier, Logits, Run
 from alexnet.learning.devices import choose_precision
 from alexnet.learning.model import AlexNet, set_layout
-from alexnet.learning.weights import Weights, torch_classifier
+from alexnet.learning.weights import Weights, torch_classifier, untrained_weights
 from alexnet.learning.weights_file import KEY
 
 _CPU = torch.device("cpu")
@@ -60,21 +59,11 @@ def _repeated(run: Run, batch: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], 
 def classifiers(network: Network, on_progress: Callable[[str], None]) -> dict[str, Classifier]:
     """Every engine's with made-up weights, by what it is called."""
     on_progress("preparing each engine")
-    weights = made_up_weights(network)
+    weights = untrained_weights(network)
     return {
         name: Classifier(run=run, network=network, class_names=weights.class_names, view=weights.view)
         for name, run in _engines(weights)
     }
-
-
-def made_up_weights(network: Network) -> Weights:
-    """Untrained ones."""
-    return Weights(
-        model=AlexNet(network).eval(),
-        class_names=tuple(map(str, range(network.classes))),
-        view=View.of(*network.input[:2]),
-        metrics={},
-    )
 
 
 def exported_models(weights: Weights) -> tuple[bytes, bytes]:

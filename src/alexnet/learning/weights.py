@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from alexnet.architecture.network import Network
 from alexnet.errors import AlexNetError, WeightsError
 from alexnet.images.views import View
 from alexnet.learning.allocator import keep_freed_memory
@@ -37,6 +38,18 @@ class Weights:
         return Description(
             network=self.model.network, class_names=self.class_names, view=self.view, metrics=self.metrics
         )
+
+
+def untrained_weights(network: Network) -> Weights:
+    """Those that training would begin with, the same every time: for looking at, and for measuring speed.
+
+    Raises NetworkError for a network that does not fit.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = AlexNet(network).eval()
+    names = tuple(f"class {index}" for index in range(network.classes))
+    return Weights(model=model, class_names=names, view=View.of(*network.input[:2]), metrics={})
 
 
 def save_weights(path: str | Path, weights: Weights) -> None:

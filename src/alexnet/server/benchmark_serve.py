@@ -117,11 +117,11 @@ def _resident(process: int) -> float:
 
 
 def _write_models(network: Network, folder: Path) -> tuple[Path, Path]:
-    from alexnet.inference.benchmark import exported_models, made_up_weights
-    from alexnet.learning.weights import save_weights
+    from alexnet.inference.benchmark import exported_models
+    from alexnet.learning.weights import save_weights, untrained_weights
 
     plain, rounded = folder / "plain.safetensors", folder / "rounded.onnx"
-    weights = made_up_weights(network)
+    weights = untrained_weights(network)
     save_weights(plain, weights)
     rounded.write_bytes(exported_models(weights)[1])
     return plain, rounded

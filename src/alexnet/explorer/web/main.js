@@ -74,7 +74,7 @@ async function start() {
       if (mine === turn) complain(error.message);
     }
   });
-  state.on(["model", "layer", "key", "at", "label"], async () => {
+  state.on(["view", "model", "layer", "key", "at", "label"], async () => {
     const mine = (pictureTurn += 1);
     try {
       const made = await pictureParts();
@@ -140,7 +140,8 @@ async function start() {
     const answer = look.answers.find((each) => each.label === label);
     const choose = (next) => state.set({ label: next === label ? null : next });
     const row = rowOf(state.get("layer"));
-    const at = state.get("at");
+    const at = state.get("view") !== "layer" ? null
+      : state.get("at") ?? strongestPlace(look.layers[row.name], await source.maps(index, key, row.name));
     const square = at ? seenBy(row, at, look.layers.normalize.shape[2]) : null;
     const cam = rowOf(model().cam);
     const heat = answer && cam ? await source.cam(index, key, cam.name, label) : null;
