@@ -47,7 +47,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "images": PICTURES | {"sklearn", "webdataset"},
     "learning": PICTURES | {"torch", "safetensors", "matplotlib", "tensorboardX"},
     "inside": PICTURES | {"torch", "captum", "matplotlib"},
-    "inference": PICTURES | {"torch", "onnx", "onnxruntime", "openvino"},
+    "inference": PICTURES | {"torch", "onnx", "onnxruntime", "openvino", "ray"},
     "server": PICTURES | {"fastapi", "starlette", "pydantic", "uvicorn", "h11", "prometheus_client"},
     "explorer": PICTURES | {"torch", "fastapi", "starlette"},
     "demo": PICTURES,

@@ -7,9 +7,10 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, fields
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -139,7 +140,7 @@ engine_option = click.option(
     "--engine",
     default="auto",
     show_default=True,
-    help="auto, torch, onnxruntime or openvino.",
+    help="torch, onnxruntime, openvino, or auto: the fastest here, measured once.",
 )
 split_seed_option = click.option(
     "--seed", type=int, default=0, show_default=True, help="The training's, where it split the folder."
@@ -504,11 +505,15 @@ def evaluate(
 ) -> None:
     """Judge WEIGHTS on DATA: top-1, top-5, every class."""
     from alexnet.images.datasets import is_undivided
-    from alexnet.inference.engines import open_classifier
+    from alexnet.inference.engines import is_exported, open_classifier
     from alexnet.learning.evaluate import evaluate as evaluate_classifier
     from alexnet.terminal import counting_progress, report_table
 
-    classifier = open_classifier(weights, engine=engine, device=device, precision=precision, on_fetch=note)
+    if engine == "auto" and not is_exported(weights):
+        engine = "torch"  # weights are judged by what trained them, whatever is faster here
+    classifier = open_classifier(
+        weights, engine=engine, device=device, precision=precision, on_fetch=note, on_note=note
+    )
     pictures = open_pictures(data, weights, classifier.class_names, split=split, seed=seed)
     for warning in pictures.warnings:
         note(warning)
@@ -527,7 +532,7 @@ def evaluate(
     for reason in unreadable:
         note(f"left out: {reason}")
     if form == "json":
-        click.echo(json.dumps(report.to_dict(), indent=2))
+        click.echo(json.dumps(report.to_dict() | {"engine": classifier.engine}, indent=2))
     else:
         show(report_table(report))
 
@@ -550,6 +555,7 @@ def evaluate(
     help="FILE.csv or FILE.jsonl; gone on with if it is there.",
 )
 @click.option("--strict", is_flag=True, help="Exit with 2 where a picture could not be read.")
+@click.option("--ray", is_flag=True, help="Over the Ray cluster of $RAY_ADDRESS, or one of this machine.")
 def predict(
     weights: Path,
     paths: tuple[str, ...],
@@ -561,13 +567,14 @@ def predict(
     form: str | None,
     output: Path | None,
     strict: bool,
+    ray: bool,
 ) -> None:
     """Say what WEIGHTS takes the pictures for: files, folders, globs, - for a list on standard input.
 
     A picture that cannot be read has the reason in its place. With --output, a file that is there is gone on
     with.
     """
-    from alexnet.inference.engines import open_classifier
+    from alexnet.inference.engines import FEW, open_classifier
     from alexnet.inference.predict import check_paths, find_pictures
     from alexnet.inference.predict import predict as predict_pictures
     from alexnet.inference.predict_file import FORMS, lines, write_predictions
@@ -581,10 +588,30 @@ def predict(
         fail(f"top: {top}; must be at least 1")
     listed = (line.rstrip("\n") for line in sys.stdin)
     found = find_pictures(each for path in paths for each in (listed if path == "-" else [path]) if each)
-    classifier = open_classifier(weights, engine=engine, device=device, precision=precision, on_fetch=note)
+    if ray and device != "auto":
+        fail(f"device: {device}; with --ray the cluster's processes have processors; leave it out")
+    first: list[Path] = []
+    if "-" not in paths and not ray:  # a list is answered as it comes
+        first = list(islice(found, FEW))
+        found = chain(first, found)
+    classifier = open_classifier(
+        weights,
+        engine=engine,
+        device=device,
+        precision=precision,
+        pictures=len(first),
+        on_fetch=note,
+        on_note=note,
+    )
     check_paths(path for path in paths if path != "-")
     shown = min(top, len(classifier.class_names))
-    ask = partial(predict_pictures, classifier, top=top, workers=workers)
+    ask: Callable[[Iterable[Path]], Iterator[Prediction]]
+    if ray:
+        from alexnet.inference.predict_ray import predict_on_ray
+
+        ask = partial(predict_on_ray, weights, top=top, engine=engine, precision=precision)
+    else:
+        ask = partial(predict_pictures, classifier, top=top, workers=workers)
     if output is not None and kind is not None:
         with counting_progress(None) as tell:
             written = write_predictions(ask, found, output, form=kind, top=shown, on_progress=tell)
@@ -789,6 +816,7 @@ def serve(
         engine=engine,
         device=device,
         precision=precision,
+        on_note=note,
         on_listening=lambda address: note(f"serving {weights} at {address}"),
     )
 

@@ -64,7 +64,7 @@ def judge(
     history: History, data: Dataset, *, on_progress: Callable[[int], None] = lambda _: None
 ) -> Judgement:
     """Evaluate on the test pictures, write report.html, predict a handful of pictures from their files."""
-    classifier = open_classifier(history.output / runs.BEST)
+    classifier = open_classifier(history.output / runs.BEST, engine="torch")
     test = data.test or data.validation
     report = evaluate(classifier, test, on_progress=on_progress)
     page = write_report(

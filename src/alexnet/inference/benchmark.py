@@ -14,8 +14,8 @@ from alexnet.architecture.network import Network
 from alexnet.errors import TrainingError
 from alexnet.inference import onnx_engine
 from alexnet.inference.calibrate import calibrate
-from alexnet.inference.export import made_up
 from alexnet.inference.graph import EightBits, build
+from alexnet.inference.made_up import made_up
 from alexnet.learning.benchmark import Timing, time_by_turns
 from alexnet.learning.classifier import Classifier, Logits, Run
 from alexnet.learning.devices import choose_precision

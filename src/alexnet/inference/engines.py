@@ -14,16 +14,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+from alexnet.architecture.network import read_network, to_toml
 from alexnet.errors import AlexNetError, MissingExtraError, TrainingError, WeightsError
+from alexnet.inference import choice
+from alexnet.inference.choice import Way
+from alexnet.inference.made_up import made_up
 from alexnet.learning.classifier import Classifier, Run
 from alexnet.learning.weights_file import KEY, Description, Floats, is_weights_file, read_weights_file
 
 ENGINES = ("torch", "onnxruntime", "openvino")
 EXPORTED = (".onnx", ".xml")
 """The endings of files that `alexnet export` wrote."""
+FEW = 1000
+"""Pictures: for fewer, to measure takes longer than the fastest engine saves."""
+
+_TRIED = 16  # pictures at a time, to measure with
+_GPU = Path("/dev/nvidiactl")  # there with NVIDIA's driver; what is remembered holds without one
 
 
 def open_classifier(
@@ -33,24 +44,104 @@ def open_classifier(
     device: str = "auto",
     precision: str = "auto",
     threads: int | None = None,
+    pictures: int | None = None,
     on_fetch: Callable[[str], None] = lambda _: None,
+    on_note: Callable[[str], None] = lambda _: None,
 ) -> Classifier:
     """Open a file of weights as a function from uint8 pictures to logits.
 
-    `engine` is one of ENGINES or auto: for weights torch; for exported files OpenVINO where it is installed,
-    else ONNX Runtime. `threads` are those of the engines other than torch. "torchvision" is its published
-    weights, which are fetched where they are not on this machine; `on_fetch` is told of it.
+    `engine` is one of ENGINES or auto: on a processor, the fastest that is installed and agrees with torch,
+    which is measured once, in seconds, and remembered in the cache folder; `on_note` is told. Nothing is
+    measured where a device or precision is asked for, where `pictures`, how many there will be, is below FEW,
+    or for torchvision's files; then weights are run by torch, exported files by OpenVINO where it is
+    installed, else by ONNX Runtime. `threads` are those of the engines other than torch. "torchvision" is its
+    published weights, which are fetched where they are not on this machine; `on_fetch` is told of it.
     Raises WeightsError for a file that is none or that the engine cannot read, TrainingError for a device
     or precision that is not there, MissingExtraError for an engine that is not installed.
     """
     if engine not in (*ENGINES, "auto"):
         raise TrainingError(f"engine: {engine}; must be auto or one of {', '.join(ENGINES)}")
-    suffix = Path(path).suffix.lower()
-    if suffix in EXPORTED:
+    if engine == device == precision == "auto":
+        found = _open_fastest(Path(path), threads, pictures, on_note)
+        if found is not None:
+            return found
+    if is_exported(path):
         return _open_exported(Path(path), engine, precision, threads)
     if engine in ("torch", "auto"):
         return _open_torch(path, device, precision, on_fetch)
     return _open_weights(path, engine, precision, threads, on_fetch)
+
+
+def is_exported(path: str | Path) -> bool:
+    """Whether a file is one that `alexnet export` wrote, by its ending."""
+    return Path(path).suffix.lower() in EXPORTED
+
+
+def _open_fastest(
+    path: Path, threads: int | None, pictures: int | None, on_note: Callable[[str], None]
+) -> Classifier | None:
+    """By the way that is remembered or, where that pays, measured; None where neither is to be had."""
+    what = _measured_as(path)
+    if what is None:
+        return None
+    key = choice.key_of({**what, "threads": threads, "gpu": _GPU.exists()}, ENGINES)
+    way = choice.recall(key)
+    if way is not None:
+        return _open_by(path, way, threads)
+    if pictures is not None and pictures < FEW:
+        return None
+    ways = list(_ways(path))
+    if len({each.engine for each in ways}) < 2:
+        return None
+    on_note("measuring which engine is fastest here, once; --engine names one")
+    first = _open_by(path, ways[0], threads)
+    openers: dict[Way, Callable[[], Run]] = {each: partial(_run_by, path, each, threads) for each in ways}
+    openers[ways[0]] = lambda: first.run
+    found = choice.fastest(openers, made_up(first.network, _TRIED))
+    choice.remember(key, found)
+    on_note(f"{found}; remembered")
+    return replace(first, run=found.run, engine=str(found.way))
+
+
+def _measured_as(path: Path) -> dict[str, object] | None:
+    """Under what a choice for this file is remembered; None where there is nothing to choose."""
+    try:
+        if path.suffix.lower() == ".onnx":
+            # What it holds is known only once it is open; files of one size hold the same network.
+            return {"exported": path.stat().st_size}
+        if is_weights_file(path):
+            return {"network": to_toml(read_network(path))}
+    except (OSError, AlexNetError):
+        pass  # opening it says what is wrong
+    return None
+
+
+def _ways(path: Path) -> Iterator[Way]:
+    """Every way of running a file on the processor, first the one that says what is right."""
+    if is_exported(path):
+        yield from (Way(engine=name, precision="auto") for name in ENGINES[1:] if find_spec(name))
+        return
+    with _installed("train"):
+        from alexnet.learning.devices import choose_device, choose_precision
+    device = choose_device()
+    if device.type != "cpu":
+        return
+    native = str(choose_precision("auto", device)) == "torch.bfloat16"
+    for name in ENGINES:
+        # ONNX Runtime runs a graph that onnx writes, and has no bfloat16.
+        if find_spec(name) and (name == "torch" or find_spec("onnx")):
+            yield Way(engine=name, precision="fp32")
+            if native and name != "onnxruntime":
+                yield Way(engine=name, precision="bf16")
+
+
+def _open_by(path: Path, way: Way, threads: int | None) -> Classifier:
+    opened = open_classifier(path, engine=way.engine, device="cpu", precision=way.precision, threads=threads)
+    return replace(opened, engine=str(way))
+
+
+def _run_by(path: Path, way: Way, threads: int | None) -> Run:
+    return _open_by(path, way, threads).run
 
 
 def _open_torch(path: str | Path, device: str, precision: str, on_fetch: Callable[[str], None]) -> Classifier:
@@ -84,7 +175,7 @@ def _open_exported(path: Path, engine: str, precision: str, threads: int | None)
         description = Description.from_json(told)
     except AlexNetError as error:
         raise WeightsError(f"{path}: {error}") from None
-    return _classifier(run, description)
+    return _classifier(run, description, engine)
 
 
 def read_weights(
@@ -112,15 +203,16 @@ def _open_weights(
 
         model = build(description.network, tensors).SerializeToString()
     run, _ = _open_model(model, engine, precision=precision, threads=threads)
-    return _classifier(run, description)
+    return _classifier(run, description, engine)
 
 
-def _classifier(run: Run, description: Description) -> Classifier:
+def _classifier(run: Run, description: Description, engine: str) -> Classifier:
     return Classifier(
         run=run,
         network=description.network,
         class_names=description.class_names,
         view=description.view,
+        engine=engine,
     )
 
 

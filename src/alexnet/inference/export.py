@@ -27,6 +27,7 @@ from alexnet.images.splits import Split
 from alexnet.inference.calibrate import calibrate
 from alexnet.inference.engines import EXPORTED, open_classifier, read_weights
 from alexnet.inference.graph import EightBits, Range, build
+from alexnet.inference.made_up import made_up
 from alexnet.learning.classifier import Logits, Run
 from alexnet.learning.weights_file import KEY, Description, Floats
 
@@ -34,7 +35,6 @@ TOLERANCE = 1e-3  # of logits in float32: their largest difference, to the large
 MOST_LOST = 0.005  # share of the pictures that 8 bits may get wrong and float32 gets right, net
 CALIBRATION_PICTURES = 256
 CHECKED_PICTURES = 2000  # at most
-_MADE_UP = 64  # pictures, where there are none
 _BATCH = 64
 
 Pictures = npt.NDArray[np.uint8]
@@ -169,15 +169,6 @@ def compare(engine: str, found: Logits, reference: Logits, labels: npt.NDArray[n
 def answers(run: Run, pictures: Pictures) -> Logits:
     """Logits for many pictures, some at a time; a Classifier is such a `run`."""
     return np.concatenate([run(batch) for batch in _batches(pictures)])
-
-
-def made_up(network: Network, count: int = _MADE_UP) -> Pictures:
-    """Pictures of smooth random colours, (count, H, W, 3): the same each time."""
-    random = np.random.default_rng(0)
-    height, width, depth = network.input
-    coarse = random.integers(0, 256, (count, 8, 8, depth), dtype=np.uint8)
-    squares = [views.resized(each, height, width) for each in coarse]
-    return np.stack(squares)
 
 
 def _controlled(

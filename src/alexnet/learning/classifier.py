@@ -30,6 +30,7 @@ class Classifier:
     network: Network
     class_names: tuple[str, ...]  # in the order of the logits
     view: View  # how a picture becomes its input
+    engine: str = "a function"  # what runs it, in words
 
     def __call__(self, batch: npt.NDArray[np.uint8]) -> Logits:
         """Logits for a batch of pictures."""

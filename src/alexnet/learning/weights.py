@@ -104,4 +104,10 @@ def torch_classifier(weights: Weights, *, device: torch.device, precision: torch
         result: Logits = logits.float().cpu().numpy()
         return result
 
-    return Classifier(run=run, network=model.network, class_names=weights.class_names, view=weights.view)
+    return Classifier(
+        run=run,
+        network=model.network,
+        class_names=weights.class_names,
+        view=weights.view,
+        engine=f"torch on {device}, {str(precision).removeprefix('torch.')}",
+    )

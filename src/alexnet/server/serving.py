@@ -41,13 +41,14 @@ def serve(
     engine: str = "auto",
     device: str = "auto",
     precision: str = "auto",
+    on_note: Callable[[str], None] = lambda _: None,
     on_listening: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Answer for `weights` on host:port until SIGTERM or SIGINT, and finish then what was begun.
 
-    `on_listening` is told the address once connections are taken; port 0 is any that is free. Several
-    `processes` share the port, and the processor's cores. Raises ServerError where the port cannot be had,
-    and what `open_classifier` raises.
+    `on_note` is told which engine is chosen, `on_listening` the address once connections are taken; port 0 is
+    any that is free. Several `processes` share the port, and the processor's cores. Raises ServerError where
+    the port cannot be had, and what `open_classifier` raises.
     """
     if processes < 1:
         raise ServerError(f"processes: {processes}; must be at least 1")
@@ -63,7 +64,7 @@ def serve(
         threads=None if processes == 1 else max((os.cpu_count() or 1) // processes, 1),
     )
     with bind(host, port) as listening:
-        app = open_app()  # what is wrong with the weights is told here, whatever process answers
+        app = open_app(on_note=on_note)  # what is wrong is told here, whatever process answers
         listening.listen(_BACKLOG)
         on_listening(address_of(listening))
         if processes == 1:
