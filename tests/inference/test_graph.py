@@ -68,7 +68,9 @@ def assert_same_as_torch(network: Network) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_of_the_zoo_gives_what_torch_gives(name: str) -> None:
-    assert_same_as_torch(NETWORKS[name].with_classes(10))
+    network = NETWORKS[name].with_classes(10)
+    # VGG-16 on small pictures has every layer, in a twelfth of the time.
+    assert_same_as_torch(edit(network, "input=64") if name == "vgg16" else network)
 
 
 @settings(deadline=None, max_examples=60)
