@@ -67,6 +67,8 @@ export function drawNetwork(outcome, { chosen, choose, hint, label }) {
     if (ownBox(row)) {
       const size = box(row, scale);
       parts.push(svg("path", { d: `M${x - 30},${base - 12}h20`, class: "arrow", "marker-end": "url(#arrow)" }));
+      const flows = { x: x - 8, y: base - 20, class: "quiet flow" };
+      parts.push(svg("text", flows, shapeText(row.input)));
       const text = [row.name, shapeText(row.output)];
       const hit = svg("rect", { x: x - 6, y: 4, width: GAP - 28, height: base + 32, class: "hit" });
       parts.push(svg("g", active, hit, drawing(size, x, base, row.kind), caption(x, base + 18, text)));
