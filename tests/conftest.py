@@ -26,7 +26,7 @@ from alexnet import (
     Network,
     ReLU,
 )
-from alexnet.images.fetch import cache_folder
+from alexnet.images.cache import cache_folder
 from alexnet.images.views import View
 from alexnet.learning.model import AlexNet
 from alexnet.learning.weights import Weights, save_weights

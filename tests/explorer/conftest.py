@@ -17,7 +17,7 @@ from alexnet.explorer.explore import open_gallery
 from alexnet.explorer.gallery import Gallery
 from alexnet.images.views import View
 from alexnet.learning.model import AlexNet
-from alexnet.learning.weights import Weights, save_weights
+from alexnet.learning.weights import Weights, save_weights, untrained_weights
 
 EVERY_KIND = """
 name = "every kind"
@@ -116,12 +116,8 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.fixture(scope="session")
 def notes_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Untrained weights of the notes' network for ten classes; not to be written to."""
-    names = tuple(f"class {index}" for index in range(10))
-    weights = Weights(
-        model=AlexNet(NOTES.with_classes(10)), class_names=names, view=View.of(227, 227), metrics={}
-    )
     path = tmp_path_factory.mktemp("notes") / "notes.safetensors"
-    save_weights(path, weights)
+    save_weights(path, untrained_weights(NOTES.with_classes(10)))
     return path
 
 

@@ -39,7 +39,7 @@ from alexnet.explorer.study import Study
 from alexnet.images.decode import decode
 from alexnet.images.views import View, center
 from alexnet.learning.model import AlexNet
-from alexnet.learning.weights import Weights, load_weights, torch_classifier
+from alexnet.learning.weights import Weights, load_weights, torch_classifier, untrained_weights
 from alexnet.server.app import create_app
 from alexnet.server.limits import Limits
 
@@ -276,10 +276,7 @@ def test_a_network_of_grey_pictures_is_refused(small: Network) -> None:
 def test_every_network_of_the_zoo_can_be_explored(name: str) -> None:
     network = edit(NETWORKS[name], "classes=10")
     height, width, _ = network.input
-    names = tuple(f"class {index}" for index in range(10))
-    study = Study(
-        Weights(model=AlexNet(network), class_names=names, view=View.of(height, width), metrics={}), name=name
-    )
+    study = Study(untrained_weights(network), name=name)
     about = study.about()
     assert len(about["outcome"]["summary"]["layers"]) == len(network.layers)
     study.add("one", np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from alexnet.errors import DataError
+from alexnet.images.cache import cache_folder
 from alexnet.images.fetch import (
     SYSTEM_FOLDER,
     PublicFiles,
-    cache_folder,
     find_or_fetch,
     from_apt,
     from_https,

@@ -13,8 +13,9 @@ import pytest
 
 from alexnet.errors import AlexNetError, DataError, MissingExtraError
 from alexnet.images import named
+from alexnet.images.cache import cache_folder
 from alexnet.images.datasets import Dataset, open_dataset, open_split
-from alexnet.images.fetch import SYSTEM_FOLDER, cache_folder
+from alexnet.images.fetch import SYSTEM_FOLDER
 from alexnet.images.named import FASHION_CLASSES, FASHION_MNIST, read_digits, read_named
 
 

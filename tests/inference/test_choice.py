@@ -117,7 +117,7 @@ def test_another_network_processor_or_version_has_another_key(monkeypatch: pytes
     keys = {key_of({"network": "a"}, ["torch"]), key_of({"network": "b"}, ["torch"])}
     assert key_of({"network": "a"}, ["torch"]) in keys
     keys.add(key_of({"network": "a"}, ["torch", "numpy"]))
-    monkeypatch.setattr(choice, "version", lambda package: "0.0.1")
+    monkeypatch.setattr(choice, "_version", lambda package: "0.0.1")
     keys.add(key_of({"network": "a"}, ["torch"]))
     monkeypatch.setattr(choice, "_processor", lambda: "another")
     keys.add(key_of({"network": "a"}, ["torch"]))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import os
 import shutil
 import subprocess
 import tempfile
@@ -20,6 +19,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 from alexnet.errors import DataError
+from alexnet.images.cache import cache_folder
 
 SYSTEM_FOLDER = Path("/usr/share/datasets")
 """Where Debian's packages put data sets."""
@@ -38,14 +38,6 @@ class PublicFiles:
 
 Route = Callable[[PublicFiles, Path], None]
 """Puts the files into a folder, or raises OSError."""
-
-
-def cache_folder() -> Path:
-    """Return where fetched files are kept: $ALEXNET_CACHE, or alexnet in the user's own cache folder."""
-    if chosen := os.environ.get("ALEXNET_CACHE"):
-        return Path(chosen)
-    caches = os.environ.get("XDG_CACHE_HOME")
-    return (Path(caches) if caches else Path.home() / ".cache") / "alexnet"
 
 
 def read_verified(path: Path, sha256: str) -> bytes:

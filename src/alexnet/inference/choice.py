@@ -9,7 +9,6 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -18,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet.errors import AlexNetError
-from alexnet.images.fetch import cache_folder
+from alexnet.images.cache import cache_folder
 from alexnet.learning.classifier import Run
 from alexnet.writing import write_whole
 
@@ -109,6 +108,11 @@ def key_of(what: Mapping[str, object], packages: Sequence[str]) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
 
 
+def anything_kept() -> bool:
+    """Whether `recall` may know something: without a key, which takes a while to make."""
+    return _path().exists()
+
+
 def recall(key: str) -> Way | None:
     """What was chosen under that key; None where nothing was, or it cannot be read."""
     found = _read().get(key)
@@ -156,6 +160,8 @@ def _processor() -> str:
 
 
 def _version(package: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version  # only who has a choice waits for it
+
     try:
         return version(package)
     except PackageNotFoundError:

@@ -81,6 +81,9 @@ def _open_fastest(
     path: Path, threads: int | None, pictures: int | None, on_note: Callable[[str], None]
 ) -> Classifier | None:
     """By the way that is remembered or, where that pays, measured; None where neither is to be had."""
+    few = pictures is not None and pictures < FEW
+    if few and not choice.anything_kept():
+        return None
     what = _measured_as(path)
     if what is None:
         return None
@@ -88,7 +91,7 @@ def _open_fastest(
     way = choice.recall(key)
     if way is not None:
         return _open_by(path, way, threads)
-    if pictures is not None and pictures < FEW:
+    if few:
         return None
     ways = list(_ways(path))
     if len({each.engine for each in ways}) < 2:

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet.images.batches import load_batches
+from alexnet.images.cache import cache_folder
 from alexnet.images.decode import Picture
-from alexnet.images.fetch import cache_folder
 from alexnet.images.packed import PackedPictures, centred, pack, whole
 from alexnet.images.splits import Dataset, Split
 from alexnet.images.twins import near_twins, thumbnails, told_pairs

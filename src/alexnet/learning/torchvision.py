@@ -26,7 +26,7 @@ from alexnet.architecture.layers import Conv, Dense
 from alexnet.architecture.summary import summarize
 from alexnet.architecture.zoo import TORCHVISION
 from alexnet.errors import WeightsError
-from alexnet.images.fetch import cache_folder
+from alexnet.images.cache import cache_folder
 from alexnet.images.views import View
 from alexnet.learning.model import AlexNet, set_layout
 from alexnet.learning.weights import Weights, load_weights
