@@ -704,14 +704,14 @@ def test_a_result_that_cannot_be_printed_is_one_line(python: Start) -> None:
     ],
 )
 def test_durations_are_read_as_people_write_them(text: str, seconds: float) -> None:
-    from alexnet.cli import Duration
+    from alexnet.cli.options import Duration
 
     assert Duration().convert(text, None, None) == seconds
 
 
 @pytest.mark.parametrize("seconds", [9, 75, 180, 5400, 7260])
 def test_a_duration_that_is_printed_can_be_typed(seconds: float) -> None:
-    from alexnet.cli import Duration
+    from alexnet.cli.options import Duration
 
     assert Duration().convert(duration(seconds), None, None) == seconds
 

@@ -19,7 +19,8 @@ import torch
 import alexnet
 from alexnet.architecture.network import Network, to_mapping
 from alexnet.errors import OutputError, TrainingError
-from alexnet.images.splits import Dataset
+from alexnet.images.datasets import open_split
+from alexnet.images.splits import Dataset, Split
 from alexnet.learning.recipe import Recipe
 from alexnet.writing import write_whole
 
@@ -219,6 +220,17 @@ def read_division(folder: Path, source: str) -> dict[str, list[str]] | None:
             f"{folder / DIVISION}: cannot be read; must be as training wrote it; "
             "delete it to divide by --seed"
         ) from None
+
+
+def open_split_of_run(
+    weights: Path, data: str, class_names: Sequence[str], *, split: str | None, seed: int
+) -> Split:
+    """The pictures of `data` to judge `weights` by, divided as the run did that the weights lie in.
+
+    Raises as `open_split` does, and TrainingError where the run's division cannot be read.
+    """
+    division = read_division(weights.parent, data) if split is not None else None
+    return open_split(data, class_names, split=split, seed=seed, division=division)
 
 
 def write_skipped(folder: Path, skipped: Sequence[tuple[str, str]]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from math import inf
 from typing import Any
 
@@ -11,6 +11,11 @@ from alexnet.errors import ServerError
 
 def _limit(default: Any, told: str) -> Any:
     return field(default=default, metadata={"help": told})
+
+
+def option_name(limit: Field[Any]) -> str:
+    """What `alexnet serve` calls one of `fields(Limits)`: max_bytes is max-bytes."""
+    return limit.name.replace("_", "-")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +43,7 @@ class Limits:
         for each in fields(self):
             value = getattr(self, each.name)
             if not 0 < value < inf:
-                raise ServerError(f"{each.name.replace('_', '-')}: {value}; must be above 0")
+                raise ServerError(f"{option_name(each)}: {value}; must be above 0")
         if self.body_memory < self.max_bytes:
             raise ServerError(
                 f"body-memory: {self.body_memory}; must hold one request's body, max-bytes {self.max_bytes}"

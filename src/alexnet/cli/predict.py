@@ -1,0 +1,119 @@
+"""`alexnet predict`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from alexnet.cli.options import device_option, engine_option, precision_option, workers_option
+from alexnet.cli.printing import fail, note, show
+
+if TYPE_CHECKING:
+    from alexnet.inference.predict import Prediction
+
+
+@click.command()
+@click.argument("weights", type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option("--top", type=int, default=5, show_default=True, help="Labels a picture.")
+@engine_option
+@device_option
+@precision_option
+@workers_option
+@click.option(
+    "--format", "form", type=click.Choice(["table", "csv", "jsonl"]), help="[default: --output's, else table]"
+)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    help="FILE.csv or FILE.jsonl; gone on with if it is there.",
+)
+@click.option("--strict", is_flag=True, help="Exit with 2 where a picture could not be read.")
+@click.option("--ray", is_flag=True, help="Over the Ray cluster of $RAY_ADDRESS, or one of this machine.")
+def predict(
+    weights: Path,
+    paths: tuple[str, ...],
+    top: int,
+    engine: str,
+    device: str,
+    precision: str,
+    workers: int,
+    form: str | None,
+    output: Path | None,
+    strict: bool,
+    ray: bool,
+) -> None:
+    """Say what WEIGHTS takes the pictures for: files, folders, globs, - for a list on standard input.
+
+    A picture that cannot be read has the reason in its place. With --output, a file that is there is gone on
+    with.
+    """
+    from alexnet.inference.engines import FEW, open_classifier
+    from alexnet.inference.predict import check_paths, find_pictures
+    from alexnet.inference.predict import predict as predict_pictures
+    from alexnet.inference.predict_file import FORMS, lines, write_predictions
+    from alexnet.terminal import counting_progress, prediction_table
+
+    asked = form or (output.suffix.removeprefix(".") if output is not None else "table")
+    kind = next((each for each in FORMS if each == asked), None)
+    if output is not None and kind is None:
+        fail(f"{output}: is written as it comes; must end in .csv or .jsonl, or --format be one of them")
+    if top < 1:
+        fail(f"top: {top}; must be at least 1")
+    listed = (line.rstrip("\n") for line in sys.stdin)
+    found = find_pictures(each for path in paths for each in (listed if path == "-" else [path]) if each)
+    if ray and device != "auto":
+        fail(f"device: {device}; with --ray the cluster's processes have processors; leave it out")
+    first: list[Path] = []
+    if "-" not in paths and not ray:  # a list is answered as it comes
+        first = list(islice(found, FEW))
+        found = chain(first, found)
+    classifier = open_classifier(
+        weights,
+        engine=engine,
+        device=device,
+        precision=precision,
+        pictures=len(first),
+        on_fetch=note,
+        on_note=note,
+    )
+    check_paths(path for path in paths if path != "-")
+    shown = min(top, len(classifier.class_names))
+    ask: Callable[[Iterable[Path]], Iterator[Prediction]]
+    if ray:
+        from alexnet.inference.predict_ray import predict_on_ray
+
+        ask = partial(predict_on_ray, weights, top=top, engine=engine, precision=precision)
+    else:
+        ask = partial(predict_pictures, classifier, top=top, workers=workers)
+    if output is not None and kind is not None:
+        with counting_progress(None) as tell:
+            written = write_predictions(ask, found, output, form=kind, top=shown, on_progress=tell)
+        before = f" after {written.before:,} that it had" if written.before else ""
+        note(f"{output}: {written.pictures:,} pictures{before}")
+        unreadable = written.unreadable
+    else:
+        unreadable = 0
+
+        def answers() -> Iterator[Prediction]:
+            nonlocal unreadable
+            for each in ask(found):
+                unreadable += each.error is not None
+                yield each
+
+        if kind is None:
+            show(prediction_table(list(answers())))
+        else:
+            for line in lines(answers(), kind, top=shown):
+                show(line)
+    if unreadable:
+        note(f"{unreadable:,} pictures could not be read")
+        if strict:
+            sys.exit(2)

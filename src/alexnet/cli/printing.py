@@ -1,0 +1,27 @@
+"""What commands print, and how they end."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import click
+
+INTERRUPTED = 130  # what a shell gives for Ctrl-C
+TERMINATED = 143  # and for SIGTERM
+
+
+def fail(message: str) -> NoReturn:
+    """Print one line on stderr and exit with 2."""
+    click.echo(f"alexnet: {' '.join(message.split())}", err=True)
+    sys.exit(2)
+
+
+def show(text: str) -> None:
+    """Print a result. A file's name need not be UTF-8: what cannot be printed is shown as \\udcff."""
+    click.echo(text.encode(errors="backslashreplace").decode())
+
+
+def note(message: str) -> None:
+    """Print to stderr: what is said about a result, not the result."""
+    click.echo(message, err=True)
