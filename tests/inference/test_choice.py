@@ -177,10 +177,27 @@ def test_an_exported_file_is_measured_without_torch_s_answers(
 
     path = tmp_path / "small.onnx"
     export(weights_file, path)
-    assert open_classifier(path, pictures=1).engine == "openvino"
+    assert open_classifier(path, precision="fp32").engine == "openvino"
+    assert measured == []
     assert open_classifier(path).engine == "onnxruntime"
-    assert open_classifier(path, pictures=1).engine == "onnxruntime"
+    assert open_classifier(path).engine == "onnxruntime"
     assert measured == [[Way(engine=name, precision="auto") for name in ("onnxruntime", "openvino")]]
+
+
+@pytest.mark.usefixtures("own")
+def test_a_few_pictures_are_answered_by_the_engine_that_starts_first(
+    weights_file: Path, tmp_path: Path, measured: list[list[Way]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from alexnet.inference.export import export
+
+    for name in ("small.onnx", "small.xml"):
+        export(weights_file, tmp_path / name)
+    assert open_classifier(tmp_path / "small.onnx", pictures=FEW - 1).engine == "onnxruntime"
+    assert open_classifier(tmp_path / "small.onnx", pictures=1, precision="bf16").engine == "openvino"
+    assert open_classifier(tmp_path / "small.xml", pictures=1).engine == "openvino"
+    monkeypatch.setattr(engines, "find_spec", lambda name: None if name == "onnxruntime" else True)
+    assert open_classifier(tmp_path / "small.onnx", pictures=1).engine == "openvino"
+    assert measured == []
 
 
 @pytest.mark.usefixtures("own")

@@ -31,7 +31,7 @@ ENGINES = ("torch", "onnxruntime", "openvino")
 EXPORTED = (".onnx", ".xml")
 """The endings of files that `alexnet export` wrote."""
 FEW = 1000
-"""Pictures: for fewer, to measure takes longer than the fastest engine saves."""
+"""Pictures: for fewer, to measure, or to load OpenVINO, takes longer than the fastest engine saves."""
 
 _TRIED = 16  # pictures at a time, to measure with
 _GPU = Path("/dev/nvidiactl")  # there with NVIDIA's driver; what is remembered holds without one
@@ -54,10 +54,11 @@ def open_classifier(
     which is measured once, in seconds, and remembered in the cache folder; `on_note` is told. Nothing is
     measured where a device or precision is asked for, where `pictures`, how many there will be, is below FEW,
     or for torchvision's files; then weights are run by torch, exported files by OpenVINO where it is
-    installed, else by ONNX Runtime. `threads` are those of the engines other than torch. "torchvision" is its
-    published weights, which are fetched where they are not on this machine; `on_fetch` is told of it.
-    Raises WeightsError for a file that is none or that the engine cannot read, TrainingError for a device
-    or precision that is not there, MissingExtraError for an engine that is not installed.
+    installed, else by ONNX Runtime, and fewer than FEW by ONNX Runtime first, since it starts faster.
+    `threads` are those of the engines other than torch. "torchvision" is its published weights, which are
+    fetched where they are not on this machine; `on_fetch` is told of it. Raises WeightsError for a file that
+    is none or that the engine cannot read, TrainingError for a device or precision that is not there,
+    MissingExtraError for an engine that is not installed.
     """
     if engine not in (*ENGINES, "auto"):
         raise TrainingError(f"engine: {engine}; must be auto or one of {', '.join(ENGINES)}")
@@ -66,6 +67,8 @@ def open_classifier(
         if found is not None:
             return found
     if is_exported(path):
+        if engine == "auto":
+            engine = _for_exported(Path(path), few=_are_few(pictures) and precision == "auto")
         return _open_exported(Path(path), engine, precision, threads)
     if engine in ("torch", "auto"):
         return _open_torch(path, device, precision, on_fetch)
@@ -81,8 +84,8 @@ def _open_fastest(
     path: Path, threads: int | None, pictures: int | None, on_note: Callable[[str], None]
 ) -> Classifier | None:
     """By the way that is remembered or, where that pays, measured; None where neither is to be had."""
-    few = pictures is not None and pictures < FEW
-    if few and not choice.anything_kept():
+    few = _are_few(pictures)
+    if few and (is_exported(path) or not choice.anything_kept()):
         return None
     what = _measured_as(path)
     if what is None:
@@ -157,9 +160,19 @@ def _open_torch(path: str | Path, device: str, precision: str, on_fetch: Callabl
     return torch_classifier(weights, device=chosen, precision=choose_precision(precision, chosen))
 
 
+def _are_few(pictures: int | None) -> bool:
+    return pictures is not None and pictures < FEW
+
+
+def _for_exported(path: Path, *, few: bool) -> str:
+    """The engine to run a file by that nothing was measured for: few pictures wait for its start most."""
+    if path.suffix.lower() == ".xml":
+        return "openvino"
+    first, second = ("onnxruntime", "openvino") if few else ("openvino", "onnxruntime")
+    return first if find_spec(first) else second
+
+
 def _open_exported(path: Path, engine: str, precision: str, threads: int | None) -> Classifier:
-    if engine == "auto":
-        engine = "openvino" if find_spec("openvino") or path.suffix.lower() == ".xml" else "onnxruntime"
     if engine == "torch" or (engine == "onnxruntime" and path.suffix.lower() == ".xml"):
         raise WeightsError(f"{path}: {engine} cannot read it; must be openvino or, for .onnx, onnxruntime")
     try:
