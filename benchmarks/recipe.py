@@ -1,0 +1,101 @@
+"""What each choice of the default recipe gains: the run as it is, and again without one choice at a time.
+
+    python benchmarks/recipe.py imagenette --epochs 10 --output runs/gains
+
+Every run is an `alexnet train --resume` in a folder of its own: stopped at any time, the same command goes on
+where it was, and runs that are done are not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import subprocess
+import sys
+from pathlib import Path
+from statistics import mean
+
+from alexnet.learning import runs
+
+DEFAULT = "default"
+REFUSED = 2  # how `alexnet train` ends where it cannot go on
+WITHOUT = {
+    "mirror images": "mirror=false",
+    "crops of any size and place": "crop=centre",
+    "their size (shifted only)": "crop=shifted",
+    "contrast and brightness": "jitter=0",
+    "dropout": "dropout=0",
+    "label smoothing": "label_smoothing=0",
+    "weight decay": "weight_decay=0",
+    "mean of the weights": "averaging=0",
+    "warm-up": "warmup=0",
+    "variety that builds up": "build_up=0",
+}
+"""Each choice, and what takes it out of the default recipe."""
+OTHERS = {
+    "cutmix in half of the steps": ("--with", "cutmix=0.5"),
+    "twice the weight decay": ("--with", "weight_decay=1e-3"),
+    "the recipe of 2012": ("--recipe", "paper"),
+}
+"""What was tried and is not in it."""
+
+
+def accuracy(folder: Path) -> float:
+    """Top-1 on the validation pictures after the last epoch, 0 to 1."""
+    with (folder / runs.METRICS).open(encoding="utf-8", newline="") as lines:
+        return float(list(csv.DictReader(lines))[-1]["validation_accuracy"])
+
+
+def train(arguments: list[str], folder: Path, *, seeds: int) -> list[float]:
+    """Train once for each seed, and give the accuracies of those that trained."""
+    found = []
+    for seed in range(seeds):
+        output = folder / str(seed)
+        command = [sys.executable, "-m", "alexnet", "train", *arguments]
+        done = subprocess.run(
+            [*command, "--seed", str(seed), "--output", str(output), "--resume"], check=False
+        )
+        if done.returncode == REFUSED and (output / runs.DESCRIPTION).exists():
+            continue  # it said so: the loss is not finite, or does not leave chance
+        if done.returncode:
+            sys.exit(done.returncode)
+        found.append(accuracy(output))
+    return found
+
+
+def row(name: str, found: list[float], usual: float, *, sign: int) -> str:
+    """A line of the table: the accuracy, and what the choice gains, in percent points."""
+    if not found:
+        return f"| {name} | did not train | |"
+    spread = f" ({min(found):.1%} to {max(found):.1%})" if len(found) > 1 else ""
+    gain = "" if name == DEFAULT else f"{sign * (usual - mean(found)) * 100:+.1f}"
+    return f"| {name} | {mean(found):.1%}{spread} | {gain} |"
+
+
+def main() -> None:
+    """Train them all, and print two Markdown tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("data")
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--seeds", type=int, default=1, help="runs of each, whose mean is shown")
+    parser.add_argument("--only", action="append", metavar="CHOICE", help="such as 'dropout'; repeatable")
+    parser.add_argument("--output", type=Path, required=True, help="the folder of the runs' folders")
+    told, more = parser.parse_known_args()
+    common = [told.data, "--epochs", str(told.epochs), *more]
+    chosen = {
+        name: options
+        for name, options in ({name: ("--with", text) for name, text in WITHOUT.items()} | OTHERS).items()
+        if told.only is None or name in told.only
+    }
+    usual = train(common, told.output / DEFAULT, seeds=told.seeds)
+    lines = {True: [row(DEFAULT, usual, mean(usual), sign=1)], False: []}
+    for name, options in chosen.items():
+        folder = told.output / "".join(letter if letter.isalnum() else "-" for letter in name)
+        found = train([*common, *options], folder, seeds=told.seeds)
+        lines[name in WITHOUT].append(row(name, found, mean(usual), sign=1 if name in WITHOUT else -1))
+    head = "| {} | validation | gain, points |\n| --- | ---: | ---: |"
+    print("\n".join([head.format("without"), *lines[True], "", head.format("with"), *lines[False]]))
+
+
+if __name__ == "__main__":
+    main()
