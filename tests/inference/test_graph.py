@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import platform
+import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -15,7 +19,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import conv2d, linear
 
-from alexnet import NETWORKS, Conv, Dense, MisfitError, Network, ReLU, edit, summarize
+from alexnet import NETWORKS, Conv, Dense, Flatten, MisfitError, Network, ReLU, edit, summarize
+from alexnet.inference import graph
 from alexnet.inference.graph import (
     INPUT,
     OUTPUT,
@@ -132,10 +137,10 @@ def eight_bit_numbers(values: Tensor, to: Range) -> Tensor:
 
 
 def rounded_weights(weight: Tensor) -> Tensor:
-    """Each filter in steps of a 127th of its largest weight."""
-    steps = weight.abs().flatten(1).amax(dim=1) / 127
+    """Each filter in steps of a 63rd of its largest weight."""
+    steps = weight.abs().flatten(1).amax(dim=1) / 63
     zeros = torch.zeros(len(steps), dtype=torch.int32)
-    return torch.fake_quantize_per_channel_affine(weight, steps, zeros, 0, -127, 127)
+    return torch.fake_quantize_per_channel_affine(weight, steps, zeros, 0, -63, 63)
 
 
 def by_hand(
@@ -203,6 +208,65 @@ def test_the_comparison_in_eight_bits_can_fail(small: Network) -> None:
         exact = model(torch.from_numpy(pictures)).numpy()
     other = by_hand(model, pictures, ranges | {"relu1": Range(low=0.0, high=4.4)})
     assert abs(found - other).mean() > 0.05 * abs(found - exact).mean()
+
+
+WHITE = """
+import sys
+import numpy as np
+from alexnet.inference.openvino_engine import open_model
+run, _ = open_model(sys.argv[1], key="", precision="fp32", threads=1)
+print(run(np.full((1, 8, 8, 16), 255, np.uint8)).tolist()[0])
+"""
+"""The logits for a white picture."""
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="x86 alone adds in 16 bits")
+@pytest.mark.parametrize(
+    ("processor", "largest", "overflows"),
+    [("AVX2", 63, False), ("AVX512_CORE", 63, False), ("AVX2", 127, True), ("AVX512_CORE", 127, True)],
+)
+def test_sums_fit_processors_that_add_in_sixteen_bits(
+    processor: str,  # as oneDNN calls them; both without VNNI
+    largest: int,
+    overflows: bool,
+    python: tuple[list[str], dict[str, str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """OpenVINO computes as on a processor of that kind: 3 x 3 x 16 products of 255 and the largest weight."""
+    monkeypatch.setattr(graph, "_MAX_WEIGHT", largest)
+    network = Network(
+        name="sum",
+        source="here",
+        input=(8, 8, 16),
+        layers=(
+            Conv(name="conv", filters=16, kernel=3),
+            ReLU(name="relu"),
+            Flatten(name="flatten"),
+            Dense(name="dense", units=2),
+        ),
+    )
+    tensors = {
+        "normalize.mean": np.zeros(16, np.float32),
+        "normalize.scale": np.full(16, 255, np.float32),
+        "conv.weight": np.ones((16, 16, 3, 3), np.float32),
+        "conv.bias": np.zeros(16, np.float32),
+        "dense.weight": np.array([[1.0], [-0.5]], np.float32).repeat(16 * 6 * 6, axis=1),
+        "dense.bias": np.zeros(2, np.float32),
+    }
+    ranges = {"relu": Range(low=0.0, high=255.0)}
+    path = tmp_path / "sum.onnx"
+    path.write_bytes(build(network, tensors, eight_bits=EightBits(ranges=ranges)).SerializeToString())
+    command, environment = python
+    told = subprocess.run(
+        [*command, "-c", WHITE, str(path)],
+        env=environment | {"ONEDNN_MAX_CPU_ISA": processor},
+        capture_output=True,
+        text=True,
+    )
+    one = 3 * 3 * 16.0  # what each of the convolution's values is
+    exact = [one * 16 * 6 * 6, -0.5 * one * 16 * 6 * 6]
+    assert (ast.literal_eval(told.stdout) == pytest.approx(exact, rel=1e-4)) is not overflows, told.stderr
 
 
 def test_what_follows_an_activation_is_rounded_and_the_logits_are_not(small: Network) -> None:
