@@ -235,9 +235,14 @@ def test_a_body_that_goes_on_after_the_answer_is_hung_up_on(serve: Callable[...,
 
 
 def test_more_connections_than_may_are_refused(serve: Callable[..., Server]) -> None:
-    server = serve("--connections", "3")
-    with server.connect(), server.connect():
-        assert ask(server).status_code == 503
+    server = serve("--connections", "2")
+    with server.connect():
+        assert ask(server).status_code == 200
+        with server.connect():
+            refused = ask(server)
+    assert refused.status_code == 503
+    assert refused.json() == {"error": "too many connections; come again"}
+    assert (refused.headers["Retry-After"], refused.headers["Connection"]) == ("1", "close")
     while ask(server).status_code == 503:  # until it has seen that they are gone
         pass
     assert ask(server).status_code == 200
@@ -355,6 +360,8 @@ def test_several_processes_share_the_port_and_what_they_count(
     while len(counting(tmp_path) - {victim}) < 2:  # until another has taken its place
         with contextlib.suppress(httpx2.HTTPError):  # what the victim had accepted is lost
             assert ask(server).status_code == 200
+    assert httpx2.get(f"{server.url}/metrics", timeout=60).status_code == 200
+    assert list(tmp_path.glob(f"alexnet-*/gauge_livesum_*{victim}*")) == []
     assert server.stop() == 0
     assert list(tmp_path.iterdir()) == []
 

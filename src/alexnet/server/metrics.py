@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -71,6 +73,18 @@ class Metrics:
         self._pictures_inside.set(self._inside())
         registry = self._registry
         if SHARED_FOLDER in os.environ:
+            self._forget_the_dead()
             registry = CollectorRegistry()
             multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry)
+
+    @staticmethod
+    def _forget_the_dead() -> None:
+        """A process that was killed has no pictures inside; what it had answered still counts."""
+        for path in Path(os.environ[SHARED_FOLDER]).glob("gauge_live*.db"):
+            process = int(path.stem.rpartition("_")[2])
+            try:
+                os.kill(process, 0)
+            except ProcessLookupError:
+                with suppress(FileNotFoundError):  # another process forgets it, too
+                    multiprocess.mark_process_dead(process)  # type: ignore[no-untyped-call]

@@ -16,16 +16,20 @@ from typing import Any
 import h11
 import uvicorn
 from fastapi import FastAPI
+from fastapi.responses import JSONResponse
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.supervisors import Multiprocess
 
 from alexnet.errors import ServerError
 from alexnet.inference.engines import open_classifier
-from alexnet.server.limits import Limits
+from alexnet.server.limits import COME_AGAIN, Limits
 
 API_KEY = "ALEXNET_API_KEY"
 """The environment variable that may hold the key that clients must send."""
 
+_TOO_MANY = JSONResponse(
+    {"error": "too many connections; come again"}, 503, COME_AGAIN | {"Connection": "close"}
+)
 _BACKLOG = 1024
 _PARTING_SECONDS = 5  # beyond the time that a request may take
 
@@ -110,7 +114,7 @@ def _config(
         app,
         factory=processes is not None,
         workers=processes,
-        http=partial(ImpatientProtocol, header_seconds=limits.header_seconds),  # type: ignore[arg-type]
+        http=partial(LimitedProtocol, limits=limits),  # type: ignore[arg-type]
         ws="none",
         loop="asyncio",
         lifespan="on",
@@ -120,7 +124,6 @@ def _config(
         server_header=False,
         proxy_headers=False,
         backlog=_BACKLOG,
-        limit_concurrency=limits.connections,
         timeout_graceful_shutdown=int(limits.request_seconds) + _PARTING_SECONDS,
     )
 
@@ -159,17 +162,22 @@ def address_of(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-class ImpatientProtocol(H11Protocol):
-    """HTTP/1.1 that hangs up on a client whose headers take too long; uvicorn would wait for ever."""
+class LimitedProtocol(H11Protocol):
+    """HTTP/1.1 that hangs up on a client whose headers take too long, and refuses one connection too many.
 
-    def __init__(self, *args: Any, header_seconds: float, **named: Any) -> None:
+    uvicorn would wait for ever, and refuse without saying when to come again.
+    """
+
+    def __init__(self, *args: Any, limits: Limits, **named: Any) -> None:
         super().__init__(*args, **named)
-        self._header_seconds = header_seconds
+        self._limits = limits
         self._hanging_up: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The first headers' time begins."""
         super().connection_made(transport)
+        if len(self.connections) > self._limits.connections:
+            self.app = _TOO_MANY
         self._expect_headers()
 
     def data_received(self, data: bytes) -> None:
@@ -188,7 +196,7 @@ class ImpatientProtocol(H11Protocol):
 
     def _expect_headers(self) -> None:
         if self._hanging_up is None:
-            self._hanging_up = self.loop.call_later(self._header_seconds, self.transport.close)
+            self._hanging_up = self.loop.call_later(self._limits.header_seconds, self.transport.close)
 
     def _stop_waiting(self) -> None:
         if self._hanging_up is not None:
