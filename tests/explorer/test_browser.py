@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from alexnet.explorer.gallery import Gallery
 from alexnet.explorer.site import write_site
+from alexnet.inside.heat import place, spread
 
 pytestmark = pytest.mark.slow
 
@@ -189,6 +191,37 @@ def test_pictures_are_answered_and_an_answer_shows_where_the_network_looked(
             expect(shown).to_contain_text(answer["name"])
         page.locator(".answers button").first.click()
         expect(page.get_by_role("img", name="Grad-CAM")).to_be_visible()
+
+
+@pytest.mark.parametrize("layer", ["conv1", "conv2", "pool2"])
+def test_heat_lies_where_visualize_lays_it(
+    browser: Browser, served: str, gallery: Gallery, layer: str
+) -> None:
+    """Of each pixel of the page's canvas the opacity, which grows with the heat as a power of 0.7."""
+    row = next(each for each in gallery.studies[0].summary.layers if each.name == layer)
+    heat = np.random.default_rng(2).random(row.output[:2])
+    side = (28, 28)
+    told = {name: getattr(row, f"receptive_{name}") for name in ("field", "stride", "start")}
+    with visited(browser, served) as page:
+        alpha = page.evaluate(
+            """async ({ shape, values, row, side }) => {
+              const { paintHeat } = await import("explorer/colours.js");
+              const canvas = document.createElement("canvas");
+              paintHeat(canvas, { shape, values }, row, side);
+              const pixels = canvas.getContext("2d").getImageData(0, 0, side[1], side[0]).data;
+              return Array.from(pixels.filter((_, index) => index % 4 === 3));
+            }""",
+            {
+                "shape": heat.shape,
+                "values": heat.ravel().tolist(),
+                "row": {f"receptive_{name}": value for name, value in told.items()},
+                "side": side,
+            },
+        )
+    pixels = np.arange(28, dtype=np.float64) + 0.5
+    laid = spread(heat / heat.max(), place(row, side), pixels, pixels)
+    np.testing.assert_allclose(np.reshape(alpha, side), 255 * 0.8 * laid**0.7, atol=1)
+    assert laid.min() < 0.1 < laid.max()
 
 
 def test_a_picture_that_is_dropped_is_answered_like_the_same_one_given_at_the_start(

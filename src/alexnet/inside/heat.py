@@ -83,8 +83,7 @@ def overlay(
     if heat is not None:
         grey = shown @ (0.299, 0.587, 0.114)
         shown = np.repeat(grey[:, :, None], 3, axis=2)
-        spread = _spread(heat.shape[0], placement[0].places(down))
-        values = np.clip(spread @ heat @ _spread(heat.shape[1], placement[1].places(across)).T, 0, 1)
+        values = np.clip(spread(heat, placement, down, across), 0, 1)
         covered = _STRONGEST * values[:, :, None] ** 0.7
         shown = (1 - covered) * shown + covered * colour(values)
     inside = np.outer((down > 0) & (down < view.height), (across > 0) & (across < view.width))
@@ -100,7 +99,22 @@ def overlay(
     return np.asarray(image)
 
 
-def _spread(count: int, places: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def spread(
+    heat: npt.NDArray[np.floating[Any]],
+    placement: tuple[Placement, Placement],
+    down: npt.NDArray[np.float64],
+    across: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:
+    """`heat`, (rows, columns), at the positions `down` x `across` along the crop, in its pixels."""
+    held: npt.NDArray[np.float64] = (
+        _shares(heat.shape[0], placement[0].places(down))
+        @ heat
+        @ _shares(heat.shape[1], placement[1].places(across)).T
+    )
+    return held
+
+
+def _shares(count: int, places: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """How much each of `count` values is in each place: linear between them, none beyond half a step."""
     held = np.clip(places, 0, count - 1)[:, None]
     share: npt.NDArray[np.float64] = np.clip(1 - np.abs(held - np.arange(count)), 0, 1)
