@@ -224,8 +224,13 @@ def test_heat_lies_where_visualize_lays_it(
     assert laid.min() < 0.1 < laid.max()
 
 
-def test_a_picture_that_is_dropped_is_answered_like_the_same_one_given_at_the_start(
-    browser: Browser, served: str, photographs: list[Path], tmp_path: Path
+@pytest.mark.parametrize(
+    "event",
+    ["new DragEvent('drop', {dataTransfer})", "new ClipboardEvent('paste', {clipboardData: dataTransfer})"],
+    ids=["dropped", "pasted"],
+)
+def test_a_picture_of_ones_own_is_answered_like_the_same_one_given_at_the_start(
+    browser: Browser, served: str, photographs: list[Path], event: str
 ) -> None:
     with visited(browser, served) as page:
         page.get_by_role("button", name="two.png").click()
@@ -233,12 +238,12 @@ def test_a_picture_that_is_dropped_is_answered_like_the_same_one_given_at_the_st
         page.get_by_role("button", name="one.png").click()
         data = photographs[1].read_bytes().hex()
         page.evaluate(
-            """hex => {
+            f"""hex => {{
               const bytes = Uint8Array.from(hex.match(/../g), (pair) => parseInt(pair, 16));
               const dataTransfer = new DataTransfer();
-              dataTransfer.items.add(new File([bytes], "mine.png", {type: "image/png"}));
-              document.dispatchEvent(new DragEvent("drop", {dataTransfer, bubbles: true, cancelable: true}));
-            }""",
+              dataTransfer.items.add(new File([bytes], "mine.png", {{type: "image/png"}}));
+              document.dispatchEvent({event});
+            }}""",
             data,
         )
         expect(page.get_by_role("button", name="mine.png")).to_have_attribute("aria-pressed", "true")
