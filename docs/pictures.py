@@ -1,6 +1,6 @@
 """Makes the pictures of docs/inside.md: python docs/pictures.py WEIGHTS, those of a run on Imagenette.
 
-    alexnet train imagenette --epochs 90 --with cutmix=0.5 --with weight_decay=1e-3 --output runs/imagenette
+    alexnet train imagenette --epochs 70 --with cutmix=0.5 --with weight_decay=1e-3 --output runs/imagenette
     python docs/pictures.py runs/imagenette/best.safetensors
 
 What the network looks at is drawn here: photographs belong to their makers. It has never seen a drawing. The
