@@ -63,13 +63,12 @@ def train(arguments: list[str], folder: Path, *, seeds: int) -> list[float]:
     return found
 
 
-def row(name: str, found: list[float], usual: float, *, sign: int) -> str:
-    """A line of the table: the accuracy, and what the choice gains, in percent points."""
+def row(name: str, found: list[float], gain: float | None = None) -> str:
+    """A line of the table: the accuracy, and what the choice gains."""
     if not found:
         return f"| {name} | did not train | |"
     spread = f" ({min(found):.1%} to {max(found):.1%})" if len(found) > 1 else ""
-    gain = "" if name == DEFAULT else f"{sign * (usual - mean(found)) * 100:+.1f}"
-    return f"| {name} | {mean(found):.1%}{spread} | {gain} |"
+    return f"| {name} | {mean(found):.1%}{spread} | {'' if gain is None else f'{gain * 100:+.1f}'} |"
 
 
 def main() -> None:
@@ -78,23 +77,30 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=1, help="runs of each, whose mean is shown")
-    parser.add_argument("--only", action="append", metavar="CHOICE", help="such as 'dropout'; repeatable")
+    parser.add_argument("--only", action="append", choices=[*WITHOUT, *OTHERS], help="repeatable")
     parser.add_argument("--output", type=Path, required=True, help="the folder of the runs' folders")
     told, more = parser.parse_known_args()
     common = [told.data, "--epochs", str(told.epochs), *more]
-    chosen = {
-        name: options
-        for name, options in ({name: ("--with", text) for name, text in WITHOUT.items()} | OTHERS).items()
-        if told.only is None or name in told.only
-    }
-    usual = train(common, told.output / DEFAULT, seeds=told.seeds)
-    lines = {True: [row(DEFAULT, usual, mean(usual), sign=1)], False: []}
-    for name, options in chosen.items():
+
+    def tried(name: str, *options: str) -> list[float]:
         folder = told.output / "".join(letter if letter.isalnum() else "-" for letter in name)
-        found = train([*common, *options], folder, seeds=told.seeds)
-        lines[name in WITHOUT].append(row(name, found, mean(usual), sign=1 if name in WITHOUT else -1))
+        return train([*common, *options], folder, seeds=told.seeds)
+
+    usual = tried(DEFAULT)
+    if not usual:
+        sys.exit("recipe.py: the default recipe did not train; nothing to compare with")
     head = "| {} | validation | gain, points |\n| --- | ---: | ---: |"
-    print("\n".join([head.format("without"), *lines[True], "", head.format("with"), *lines[False]]))
+    lines = [head.format("without"), row(DEFAULT, usual)]
+    for name, text in WITHOUT.items():
+        if told.only is None or name in told.only:
+            found = tried(name, "--with", text)
+            lines.append(row(name, found, mean(usual) - mean(found) if found else None))
+    lines += ["", head.format("with")]
+    for name, options in OTHERS.items():
+        if told.only is None or name in told.only:
+            found = tried(name, *options)
+            lines.append(row(name, found, mean(found) - mean(usual) if found else None))
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":
