@@ -193,6 +193,7 @@ def test_a_few_pictures_are_answered_by_the_engine_that_starts_first(
     for name in ("small.onnx", "small.xml"):
         export(weights_file, tmp_path / name)
     assert open_classifier(tmp_path / "small.onnx", pictures=FEW - 1).engine == "onnxruntime"
+    assert open_classifier(tmp_path / "small.onnx", pictures=0).engine == "openvino"  # there may be many
     assert open_classifier(tmp_path / "small.onnx", pictures=1, precision="bf16").engine == "openvino"
     assert open_classifier(tmp_path / "small.xml", pictures=1).engine == "openvino"
     monkeypatch.setattr(engines, "find_spec", lambda name: None if name == "onnxruntime" else True)

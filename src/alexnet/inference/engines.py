@@ -52,9 +52,9 @@ def open_classifier(
 
     `engine` is one of ENGINES or auto: on a processor, the fastest that is installed and agrees with torch,
     which is measured once, in seconds, and remembered in the cache folder; `on_note` is told. Nothing is
-    measured where a device or precision is asked for, where `pictures`, how many there will be, is below FEW,
-    or for torchvision's files; then weights are run by torch, exported files by OpenVINO where it is
-    installed, else by ONNX Runtime, and fewer than FEW by ONNX Runtime first, since it starts faster.
+    measured where a device or precision is asked for, where `pictures`, how many there will be (0: as they
+    come), is below FEW, or for torchvision's files; then weights are run by torch, exported files by OpenVINO
+    where it is installed, else by ONNX Runtime, and fewer than FEW by ONNX Runtime, since it starts faster.
     `threads` are those of the engines other than torch. "torchvision" is its published weights, which are
     fetched where they are not on this machine; `on_fetch` is told of it. Raises WeightsError for a file that
     is none or that the engine cannot read, TrainingError for a device or precision that is not there,
@@ -62,13 +62,14 @@ def open_classifier(
     """
     if engine not in (*ENGINES, "auto"):
         raise TrainingError(f"engine: {engine}; must be auto or one of {', '.join(ENGINES)}")
+    exported = is_exported(path)
+    if exported and engine == precision == "auto" and _are_few(pictures) and _starts_first(Path(path)):
+        engine = "onnxruntime"
     if engine == device == precision == "auto":
         found = _open_fastest(Path(path), threads, pictures, on_note)
         if found is not None:
             return found
-    if is_exported(path):
-        if engine == "auto":
-            engine = _for_exported(Path(path), few=_are_few(pictures) and precision == "auto")
+    if exported:
         return _open_exported(Path(path), engine, precision, threads)
     if engine in ("torch", "auto"):
         return _open_torch(path, device, precision, on_fetch)
@@ -84,8 +85,8 @@ def _open_fastest(
     path: Path, threads: int | None, pictures: int | None, on_note: Callable[[str], None]
 ) -> Classifier | None:
     """By the way that is remembered or, where that pays, measured; None where neither is to be had."""
-    few = _are_few(pictures)
-    if few and (is_exported(path) or not choice.anything_kept()):
+    pays = pictures is None or pictures >= FEW
+    if not pays and not choice.anything_kept():
         return None
     what = _measured_as(path)
     if what is None:
@@ -94,7 +95,7 @@ def _open_fastest(
     way = choice.recall(key)
     if way is not None:
         return _open_by(path, way, threads)
-    if few:
+    if not pays:
         return None
     ways = list(_ways(path))
     if len({each.engine for each in ways}) < 2:
@@ -161,18 +162,17 @@ def _open_torch(path: str | Path, device: str, precision: str, on_fetch: Callabl
 
 
 def _are_few(pictures: int | None) -> bool:
-    return pictures is not None and pictures < FEW
+    return pictures is not None and 0 < pictures < FEW
 
 
-def _for_exported(path: Path, *, few: bool) -> str:
-    """The engine to run a file by that nothing was measured for: few pictures wait for its start most."""
-    if path.suffix.lower() == ".xml":
-        return "openvino"
-    first, second = ("onnxruntime", "openvino") if few else ("openvino", "onnxruntime")
-    return first if find_spec(first) else second
+def _starts_first(path: Path) -> bool:
+    """Whether ONNX Runtime, which starts faster than OpenVINO, is there and reads an exported file."""
+    return path.suffix.lower() == ".onnx" and find_spec("onnxruntime") is not None
 
 
 def _open_exported(path: Path, engine: str, precision: str, threads: int | None) -> Classifier:
+    if engine == "auto":
+        engine = "openvino" if find_spec("openvino") or path.suffix.lower() == ".xml" else "onnxruntime"
     if engine == "torch" or (engine == "onnxruntime" and path.suffix.lower() == ".xml"):
         raise WeightsError(f"{path}: {engine} cannot read it; must be openvino or, for .onnx, onnxruntime")
     try:
