@@ -208,6 +208,28 @@ def figures(path: Path) -> dict[str, np.ndarray[Any, Any]]:
     return {name: np.array([float(line[name]) for line in lines]) for name in names}
 
 
+@pytest.fixture(scope="module")
+def undisturbed_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("undisturbed")
+
+
+@pytest.fixture
+def undisturbed(
+    together: Callable[..., list[tuple[int, str]]],
+    arguments: Callable[..., list[str]],
+    undisturbed_runs: Path,
+) -> Callable[..., Path]:
+    """The folder of a run by so many processes; the same for all tests that ask for the same."""
+
+    def undisturbed(count: int, *more: str) -> Path:
+        folder = undisturbed_runs / "-".join((str(count), *more))
+        if not (folder / "report.html").exists():
+            assert [code for code, _ in together(count, arguments(folder, *more))] == [0] * count
+        return folder
+
+    return undisturbed
+
+
 def assert_alike(one: Path, several: Path) -> None:
     """The same curves and weights: a sum in another order is all that differs."""
     for name in ("steps.csv", "metrics.csv"):
@@ -241,12 +263,12 @@ def assert_alike(one: Path, several: Path) -> None:
 def test_several_processes_train_what_one_would(
     together: Callable[..., list[tuple[int, str]]],
     arguments: Callable[..., list[str]],
+    undisturbed: Callable[..., Path],
     tmp_path: Path,
     count: int,
     more: tuple[str, ...],
 ) -> None:
-    one, several = tmp_path / "one", tmp_path / "several"
-    assert [code for code, _ in together(1, arguments(one, *more))] == [0]
+    one, several = undisturbed(1, *more), tmp_path / "several"
     ended = together(count, arguments(several, *more))
     assert [code for code, _ in ended] == [0] * count, ended
     assert_alike(one, several)
@@ -259,13 +281,9 @@ def test_several_processes_train_what_one_would(
 
 
 @pytest.mark.slow
-def test_the_comparison_can_fail(
-    together: Callable[..., list[tuple[int, str]]], arguments: Callable[..., list[str]], tmp_path: Path
-) -> None:
-    together(1, arguments(tmp_path / "one"))
-    together(1, arguments(tmp_path / "other", "--seed", "1"))
+def test_the_comparison_can_fail(undisturbed: Callable[..., Path]) -> None:
     with pytest.raises(AssertionError, match=r"steps\.csv"):
-        assert_alike(tmp_path / "one", tmp_path / "other")
+        assert_alike(undisturbed(1), undisturbed(1, "--seed", "1"))
 
 
 @pytest.mark.slow
@@ -321,13 +339,14 @@ def test_a_whole_part_that_cannot_be_read_holds_nobody_up(
 def test_another_number_of_processes_may_go_on_with_a_run(
     together: Callable[..., list[tuple[int, str]]],
     arguments: Callable[..., list[str]],
+    undisturbed: Callable[..., Path],
     tmp_path: Path,
     counts: tuple[int, int],
 ) -> None:
     """Even from the last step of an epoch, where nothing but the validation is left to do."""
-    one, several = tmp_path / "one", tmp_path / "several"
+    several = tmp_path / "several"
     settings = ("--batch-size", "6", "--checkpoint", "0s")
-    together(1, arguments(one, *settings, "--epochs", "4"))
+    one = undisturbed(1, *settings, "--epochs", "4")
     # The rate follows the whole run: a first part of it with the schedule of all.
     before = together(counts[0], arguments(several, *settings, "--epochs", "4", "--patience", "1"))
     assert [code for code, _ in before] == [0] * counts[0], before
@@ -393,6 +412,7 @@ LONG = ("--epochs", "30", "--checkpoint", "0s")
 def test_a_signal_to_one_stops_all_and_together_they_go_on(
     together: Callable[..., list[tuple[int, str]]],
     arguments: Callable[..., list[str]],
+    undisturbed: Callable[..., Path],
     tmp_path: Path,
     number: signal.Signals,
     code: int,
@@ -403,8 +423,7 @@ def test_a_signal_to_one_stops_all_and_together_they_go_on(
     assert [each for each, _ in ended] == [code, 0], ended
     ended = together(2, arguments(tmp_path / "run", "--epochs", "4"))
     assert [each for each, _ in ended] == [0, 0], ended
-    together(2, arguments(tmp_path / "undisturbed", "--epochs", "4"))
-    assert_alike(tmp_path / "undisturbed", tmp_path / "run")
+    assert_alike(undisturbed(2, "--epochs", "4"), tmp_path / "run")
 
 
 _NOTED = """
@@ -418,7 +437,7 @@ runpy.run_module("alexnet", run_name="__main__", alter_sys=True)
 
 @pytest.mark.slow
 def test_torchrun_starts_all_again_where_one_was_lost(
-    together: Callable[..., list[tuple[int, str]]],
+    undisturbed: Callable[..., Path],
     arguments: Callable[..., list[str]],
     python: Python,
     cache: dict[str, str],
@@ -452,5 +471,4 @@ def test_torchrun_starts_all_again_where_one_was_lost(
         torchrun.terminate()
         torchrun.wait()
     assert {path.name for path in noted.iterdir()} == {f"{start}-{rank}" for start in "012" for rank in "01"}
-    together(2, arguments(tmp_path / "undisturbed", *LONG))
-    assert_alike(tmp_path / "undisturbed", folder)
+    assert_alike(undisturbed(2, *LONG), folder)
