@@ -542,9 +542,33 @@ def test_predictions_into_a_file_go_on_where_they_were_cut_off(
         told = done("predict", weights_file, coloured, "-o", output).stderr
         assert "pictures after 1" in told
         assert output.read_bytes() == whole
+    assert alexnet("predict", weights_file, coloured, "-o", output, "--strict").exit_code == 0
     assert "must end in .csv or .jsonl" in refused(
         "predict", weights_file, coloured, "-o", tmp_path / "a.txt"
     )
+
+
+def test_what_could_not_be_read_before_counts_for_strict(
+    weights_file: Path, bad_data: Callable[[str], str], tmp_path: Path
+) -> None:
+    command = ("predict", weights_file, bad_data("a picture that is none"), "-o", tmp_path / "a.csv")
+    for _ in range(2):
+        result = alexnet(*command, "--strict")
+        assert result.exit_code == 2
+        assert result.stderr.splitlines()[-1] == "1 pictures could not be read"
+
+
+def test_a_listed_name_that_is_no_unicode_is_answered(
+    weights_file: Path, coloured: Path, tmp_path: Path
+) -> None:
+    name = os.fsencode(tmp_path) + b"/caf\xe9.png"
+    Path(os.fsdecode(name)).write_bytes((coloured / "red" / "01.png").read_bytes())
+    command = ["predict", str(weights_file), "-", "--format", "jsonl"]
+    result = CliRunner().invoke(app, command, input=name)
+    assert result.exit_code == 0, result.output
+    answer = json.loads(result.stdout)
+    assert answer["path"].endswith("caf\udce9.png")
+    assert answer["error"] is None
 
 
 def test_paths_come_from_standard_input(weights_file: Path, coloured: Path) -> None:

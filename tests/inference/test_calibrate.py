@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from alexnet import Network, edit
+from alexnet import Dense, Flatten, Network, edit
 from alexnet.inference.calibrate import best_range, calibrate
 from alexnet.inference.graph import INPUT, Range
 from alexnet.learning.model import AlexNet
@@ -46,6 +46,22 @@ def test_no_other_range_has_a_smaller_error(low: float, high: float) -> None:
 def test_values_that_are_spread_evenly_keep_all_of_their_range() -> None:
     found = best_range(np.ones(2048), 0.0, 10.0)
     assert found.high >= 9.9
+
+
+def test_a_network_in_which_nothing_is_rounded_has_the_range_of_its_pictures() -> None:
+    layers = (Flatten(name="flatten"), Dense(name="dense", units=2))
+    network = Network(name="flat", source="here", input=(2, 2, 3), layers=layers)
+    tensors = {
+        "normalize.mean": np.full(3, 100, np.float32),
+        "normalize.scale": np.full(3, 50, np.float32),
+        "dense.weight": np.ones((2, 12), np.float32),
+        "dense.bias": np.zeros(2, np.float32),
+    }
+    pictures = np.array([0, 200], np.uint8)[:, None, None, None] + np.zeros((2, 2, 2, 3), np.uint8)
+    ranges = calibrate(network, tensors, lambda: iter([pictures]))
+    assert list(ranges) == [INPUT]
+    assert -2.0001 <= ranges[INPUT].low < -1.9
+    assert 1.9 < ranges[INPUT].high < 2.1
 
 
 @pytest.mark.parametrize("change", ["conv1.padding=0", "conv1.padding=1"])

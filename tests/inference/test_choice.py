@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from alexnet import TrainingError
 from alexnet.inference import choice, engines
 from alexnet.inference.choice import Choice, Way, fastest, key_of, recall, remember
 from alexnet.inference.engines import FEW, open_classifier
@@ -170,6 +171,12 @@ def test_who_asks_for_something_gets_it_unmeasured(weights_file: Path, measured:
 
 
 @pytest.mark.usefixtures("own")
+def test_a_device_is_torch_s_alone(weights_file: Path, tmp_path: Path) -> None:
+    for path, engine in ((tmp_path / "x.onnx", "auto"), (weights_file, "openvino")):
+        with pytest.raises(TrainingError, match=r"device: cuda; .* runs on the processor"):
+            open_classifier(path, engine=engine, device="cuda")
+
+
 def test_an_exported_file_is_measured_without_torch_s_answers(
     weights_file: Path, tmp_path: Path, measured: list[list[Way]]
 ) -> None:

@@ -199,6 +199,17 @@ def test_eight_bits_are_what_rounding_everything_gives(
     assert abs(found - expected).mean() < 0.05 * abs(found - exact).mean()
 
 
+def test_a_filter_without_weights_keeps_its_bias(small: Network) -> None:
+    model = model_of(small)
+    pictures = pictures_for(small)
+    with torch.no_grad():
+        for name in ("conv1", "fc3"):
+            model.get_submodule(name).get_parameter("weight")[1] *= 1e-20
+            model.get_submodule(name).get_parameter("bias")[1] = 3.0
+    found = run(build(small, tensors_of(model), eight_bits=EightBits(ranges=ranges_for(small))), pictures)
+    assert found[:, 1] == pytest.approx(3.0, rel=1e-3)
+
+
 def test_the_comparison_in_eight_bits_can_fail(small: Network) -> None:
     """With a range that is a tenth off."""
     model, pictures = model_of(small), pictures_for(small, 8)

@@ -166,6 +166,26 @@ def test_a_body_of_too_many_bytes_is_refused(serving: Open, chunked: bool) -> No
     assert "1,000" in reason(response, 413)
 
 
+def form(name: str, disposition: str, charset: str) -> dict[str, Any]:
+    """A request with a form of one part, whose names are in a charset of the client's choice."""
+    part = f'--B\r\nContent-Disposition: form-data; name="{name}"; {disposition}\r\n\r\n'
+    headers = {"Content-Type": f"multipart/form-data; boundary=B; charset={charset}"}
+    return {"content": part.encode() + encoded() + b"\r\n--B--\r\n", "headers": headers}
+
+
+@pytest.mark.parametrize("charset", ["idna", "utf-7", "undefined", "unicode_escape", "nonsense"])
+def test_names_in_a_charset_that_cannot_be_are_an_answer_s_matter(serving: Open, charset: str) -> None:
+    told = form("pictures", r'filename="\ud800\xff..a"', charset)
+    response = serving().post("/v1/predict", **told)
+    assert response.status_code in (200, 400), response.text
+    assert isinstance(response.json(), dict)
+
+
+def test_a_part_that_is_no_file_is_named(serving: Open) -> None:
+    told = serving().post("/v1/predict", files={"words": (None, "a text")})
+    assert "part 'words' is no file; every part must be a picture file" in reason(told, 400)
+
+
 def test_a_form_of_too_many_pictures_is_refused(serving: Open) -> None:
     client = serving(max_pictures=3)
     for count, status in ((3, 200), (4, 400)):
@@ -216,7 +236,7 @@ def test_what_comes_while_a_batch_is_computed_is_the_next_batch(serving: Open) -
 
 def test_a_full_queue_refuses_and_says_when_to_come_again(serving: Open) -> None:
     gate = Gate()
-    client = serving(run=gate, queue=2)
+    client = serving(run=gate, queue=2, max_pictures=2)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(ask, client, encoded())
         assert gate.begun.wait(30)
@@ -277,6 +297,12 @@ def test_without_the_key_only_the_health_is_told(serving: Open, headers: dict[st
     assert refused.headers["WWW-Authenticate"] == "Bearer"
     for path in ("/healthz", "/readyz", "/"):
         assert client.get(path, headers=headers).status_code == 200
+
+
+def test_a_key_is_the_bytes_that_curl_sends_for_it(serving: Open) -> None:
+    client = serving(api_key="schl\u00fcssel")
+    sent = {"X-API-Key": "schl\u00fcssel".encode()}
+    assert client.get("/v1/model", headers=sent).status_code == 200  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("headers", [{"Authorization": "bearer secret key"}, {"X-API-Key": "secret key"}])
@@ -342,6 +368,11 @@ def test_the_page_tells_every_route_and_loads_nothing_from_elsewhere(serving: Op
 def test_a_limit_out_of_range_is_refused(limits: dict[str, Any]) -> None:
     with pytest.raises(ServerError, match=next(iter(limits)).replace("_", "-")):
         Limits(**limits)
+
+
+def test_the_queue_must_hold_one_request_s_pictures() -> None:
+    with pytest.raises(ServerError, match="queue: 8; must hold one request's pictures, max-pictures 16"):
+        Limits(queue=8)
 
 
 def test_the_bodies_memory_must_hold_one_body() -> None:

@@ -11,9 +11,10 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter, sleep
 
 import httpx2
 import pytest
@@ -234,6 +235,74 @@ def test_a_body_that_goes_on_after_the_answer_is_hung_up_on(serve: Callable[...,
             pass
 
 
+def test_two_lengths_of_one_body_are_refused(strict: Server) -> None:
+    """By the shorter one more bodies would be taken than there is memory for."""
+    head = request(b"", length=1).removesuffix(b"\r\n") + b"Transfer-Encoding: chunked\r\n\r\n"
+    connection = strict.connect()
+    connection.sendall(head + b"1000\r\n" + bytes(0x1000) + b"\r\n0\r\n\r\n")
+    answer = received(connection)
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b"both Content-Length and Transfer-Encoding" in answer
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+def test_who_does_not_read_is_cut_off(serve: Callable[..., Server]) -> None:
+    server = serve("--answer-seconds", "1", "--header-seconds", "1", "--connections", "1")
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        connection.connect(("127.0.0.1", server.port))
+        connection.settimeout(1)
+        asked = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
+        with suppress(TimeoutError, ConnectionError):
+            connection.sendall(asked * 3000)
+        begin = perf_counter()
+        # The only connection that may be is free again.
+        while httpx2.get(f"{server.url}/healthz").status_code == 503:
+            assert perf_counter() - begin < 20
+            sleep(0.1)
+    assert server.stop() == 0
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]), int(sys.argv[2])))
+sys.argv[1:3] = []
+import alexnet.cli
+alexnet.cli.app(prog_name="alexnet")
+"""
+"""The command line with so many open files, and so many that it may ask for."""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of open files")
+def test_connections_are_no_more_than_files_may_be_open(python: Start, weights_file: Path) -> None:
+    """The soft limit is raised as far as is needed, and where the hard one is too low, that is told."""
+    command, environment = python
+    arguments = ["serve", str(weights_file), "--port", "0", "--engine", "onnxruntime"]
+    for hard, told in ((4096, ""), (300, "44 connections instead of 300")):
+        process = subprocess.Popen(
+            [*command, "-c", LIMITED, "64", f"{hard}", *arguments, "--connections", "300"],
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        with process:
+            assert process.stderr is not None
+            said = ""
+            while not (found := re.search(r"http://\S+", said)):
+                line = process.stderr.readline()
+                assert line, said
+                said += line
+            server = Server(process, found[0])
+            assert told in said
+            with ExitStack() as stack:
+                for _ in range(280 if not told else 44):
+                    stack.enter_context(server.connect())
+                status = httpx2.get(f"{server.url}/healthz", timeout=30).status_code
+            assert status == (503 if told else 200)
+            assert server.stop() == 0
+
+
 def test_more_connections_than_may_are_refused(serve: Callable[..., Server]) -> None:
     server = serve("--connections", "2")
     with server.connect():
@@ -282,6 +351,33 @@ def test_a_client_that_leaves_is_nothing_to_complain_of(serve: Callable[..., Ser
     assert server.stop() == 0
     assert server.process.stderr is not None
     assert server.process.stderr.read() == ""
+
+
+GONE = """
+import sys
+from pathlib import Path
+from alexnet import ServerError
+from alexnet.server.serving import serve
+
+weights = Path(sys.argv[1])
+try:
+    serve(weights, port=0, processes=2, engine="onnxruntime", on_listening=lambda _: weights.unlink())
+except ServerError as error:
+    sys.exit(f"told: {error}")
+"""
+"""Weights that are there when the first process looks, and not for those that it starts."""
+
+
+def test_processes_that_cannot_start_are_an_error(python: Start, weights_file: Path, tmp_path: Path) -> None:
+    command, environment = python
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes(weights_file.read_bytes())
+    arguments = [*command, "-c", GONE, str(copy)]
+    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 1
+    assert f"alexnet: {copy}" in done.stderr
+    assert "told: processes: 2; one of them could not start, for the reason above" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_whatever_the_openapi_document_allows_or_not_is_answered_as_it_says(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -67,6 +68,8 @@ def predict(
         fail(f"{output}: is written as it comes; must end in .csv or .jsonl, or --format be one of them")
     if top < 1:
         fail(f"top: {top}; must be at least 1")
+    if "-" in paths and isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")  # names are bytes, as arguments are
     listed = (line.rstrip("\n") for line in sys.stdin)
     found = find_pictures(each for path in paths for each in (listed if path == "-" else [path]) if each)
     if ray and device != "auto":

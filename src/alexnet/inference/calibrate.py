@@ -78,4 +78,5 @@ def _seen(
     for batch in batches:
         if not takes_raw_pixels(network):
             yield INPUT, (batch - mean) / scale
-        yield from zip(names, session.run(list(map(tensor_of, names)), {INPUT: batch}), strict=True)
+        if names:  # of none asked for, a session gives all
+            yield from zip(names, session.run(list(map(tensor_of, names)), {INPUT: batch}), strict=True)

@@ -63,6 +63,9 @@ def open_classifier(
     if engine not in (*ENGINES, "auto"):
         raise TrainingError(f"engine: {engine}; must be auto or one of {', '.join(ENGINES)}")
     exported = is_exported(path)
+    if device not in ("auto", "cpu") and (exported or engine in ENGINES[1:]):
+        what = "an exported file" if exported else engine
+        raise TrainingError(f"device: {device}; {what} runs on the processor; must be auto or cpu")
     if exported and engine == precision == "auto" and _are_few(pictures) and _starts_first(Path(path)):
         engine = "onnxruntime"
     if engine == device == precision == "auto":

@@ -260,8 +260,10 @@ class _Graph:
         """A convolution or a matrix product; of 8-bit numbers where the layer is not in float."""
         name, bias = layer.name, self.tensors[f"{layer.name}.bias"].astype(np.float64)
         if step is not None and self._is_in_eight_bits(layer):
-            largest = np.abs(weight).reshape(len(weight), -1).max(axis=1)
-            steps = (np.maximum(largest, 1e-12) / _MAX_WEIGHT).astype(np.float32)
+            largest = np.abs(weight).reshape(len(weight), -1).max(axis=1) / _MAX_WEIGHT
+            # A filter that has hardly any weights: its bias, too, is a number of 32 bits in their steps.
+            least = np.abs(bias - self._of_the_mean(layer, weight)) / step.step / 2**30
+            steps = np.maximum(np.maximum(largest, least), 1e-12).astype(np.float32)
             by_filter = steps.reshape(-1, *[1] * (weight.ndim - 1))
             rounded = np.rint(weight / by_filter).astype(np.int8)
             weight = rounded * by_filter

@@ -7,7 +7,7 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import IO, Literal, get_args
@@ -18,6 +18,7 @@ from alexnet.inference.predict import Prediction
 Form = Literal["csv", "jsonl"]
 FORMS: tuple[Form, ...] = get_args(Form)
 _FLUSHED_EVERY = 64  # lines
+_JSONL_BEGINS = b'{"path": '  # every line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +26,8 @@ class Written:
     """What came of writing a file of predictions."""
 
     pictures: int  # answered this time
-    unreadable: int  # of them
     before: int  # that the file had already
+    unreadable: int  # of both
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +35,17 @@ class _Found:
     """What is in a file already."""
 
     pictures: int
+    unreadable: int  # of them
     last: str | None  # path of the last
     end: int  # bytes, up to the last whole line
+
+    def and_one(self, path: str, error: str | None, *, end: int) -> _Found:
+        """With a line more."""
+        unreadable = self.unreadable + bool(error)
+        return _Found(pictures=self.pictures + 1, unreadable=unreadable, last=_written(path), end=end)
+
+
+_NOTHING = _Found(pictures=0, unreadable=0, last=None, end=0)
 
 
 def lines(predictions: Iterable[Prediction], form: Form, *, top: int, header: bool = True) -> Iterator[str]:
@@ -77,7 +87,7 @@ def write_predictions(
                 f"{passed[0] if passed else 'no picture'}; must be of the same pictures; delete it or "
                 "choose another"
             )
-        done = unreadable = 0
+        done, unreadable = 0, found.unreadable
         with output.open("ab") as file:
             file.truncate(found.end)
             for line in lines((), form, top=top, header=not found.end):
@@ -96,7 +106,7 @@ def write_predictions(
             f"{output}: cannot be written: {error.strerror or error}; make room or choose another place; the "
             "same command goes on with it"
         ) from error
-    return Written(pictures=done, unreadable=unreadable, before=found.pictures)
+    return Written(pictures=done, before=found.pictures, unreadable=unreadable)
 
 
 def _columns(top: int) -> list[str]:
@@ -106,8 +116,8 @@ def _columns(top: int) -> list[str]:
 
 def _csv_line(cells: Iterable[object]) -> str:
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerow(cells)
-    return buffer.getvalue().removesuffix("\n")
+    csv.writer(buffer).writerow(cells)  # which quotes what is in its line's end: \r, too
+    return buffer.getvalue().removesuffix("\r\n")
 
 
 def _encoded(line: str) -> bytes:
@@ -121,17 +131,29 @@ def _written(path: str) -> str:
 
 def _read(output: Path, form: Form, top: int) -> _Found:
     if not output.exists():
-        return _Found(pictures=0, last=None, end=0)
+        return _NOTHING
     with output.open("rb") as file:
         whole = _WholeLines(file)
         try:
             found = _read_jsonl(whole) if form == "jsonl" else _read_csv(whole, top)
+            if not found.end:
+                file.seek(0)
+                _check_beginning(file.read(1024), form, top)
         except (ValueError, KeyError, TypeError, csv.Error):
             raise OutputError(
                 f"{output}: not the {form} that this command writes; must be, or not be there; choose "
                 "another place"
             ) from None
     return found
+
+
+def _check_beginning(begun: bytes, form: Form, top: int) -> None:
+    """Raise ValueError for a first line without an end that is not one of ours, cut off."""
+    if form == "jsonl":
+        begun = begun[: len(_JSONL_BEGINS)]
+    ours = _JSONL_BEGINS if form == "jsonl" else _encoded(_csv_line(_columns(top)))
+    if not ours.startswith(begun):
+        raise ValueError(begun)
 
 
 class _WholeLines(Iterator[str]):
@@ -150,10 +172,10 @@ class _WholeLines(Iterator[str]):
 
 
 def _read_jsonl(whole: _WholeLines) -> _Found:
-    found = _Found(pictures=0, last=None, end=0)
+    found = _NOTHING
     for text in whole:
-        path = str(json.loads(text)["path"])
-        found = _Found(pictures=found.pictures + 1, last=_written(path), end=whole.bytes)
+        told = json.loads(text)
+        found = found.and_one(str(told["path"]), told["error"], end=whole.bytes)
     return found
 
 
@@ -162,12 +184,12 @@ def _read_csv(whole: _WholeLines, top: int) -> _Found:
     header = next(rows, None)
     if header is not None and header != _columns(top):
         raise ValueError(header)
-    found = _Found(pictures=0, last=None, end=whole.bytes)
+    found = replace(_NOTHING, end=whole.bytes)
     try:
         for row in rows:
             if len(row) != len(_columns(top)):
                 raise ValueError(row)
-            found = _Found(pictures=found.pictures + 1, last=row[0], end=whole.bytes)
+            found = found.and_one(row[0], row[-1], end=whole.bytes)
     except csv.Error:
         if not whole.at_the_end:  # there, a row is cut off within a cell of several lines
             raise

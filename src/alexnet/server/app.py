@@ -105,7 +105,7 @@ _BODY = {
 def create_app(
     classifier: Classifier, *, limits: Limits | None = None, api_key: str | None = None
 ) -> FastAPI:
-    """The interface to a classifier; with an `api_key`, all but the health checks and the page ask for it."""
+    """The interface to a classifier; with an `api_key`, only the health checks and the pages do without."""
     limits = limits or Limits()
     bodies = Bodies(limits)
     metrics = Metrics(lambda: batcher.inside)
@@ -134,7 +134,7 @@ def create_app(
             return
         kind, _, given = request.headers.get("authorization", "").partition(" ")
         given = given.strip() if kind.lower() == "bearer" else request.headers.get("x-api-key", "")
-        if not hmac.compare_digest(given.encode(), api_key.encode()):
+        if not hmac.compare_digest(given.encode("latin-1"), api_key.encode()):
             raise HTTPException(
                 401,
                 "API key: missing or wrong; send Authorization: Bearer KEY",

@@ -43,6 +43,9 @@ class Bodies:
         Raises HTTPException: 400 for what is no multipart form of files, or too many; 408 for a client that
         is slow; 413 for too many bytes; 415 for what holds no pictures; 503 where other bodies take the room.
         """
+        if "content-length" in request.headers and "transfer-encoding" in request.headers:
+            # RFC 9112, section 6.1: a proxy may have taken it for another body than it is.
+            raise HTTPException(400, "both Content-Length and Transfer-Encoding; send one of them", _HANG_UP)
         body = _Body(request, self._limits)
         expected = self._expected_bytes(request)
         if self._reserved + expected > self._limits.body_memory:
@@ -84,11 +87,20 @@ class Bodies:
 
     async def _form_files(self, request: Request) -> list[Upload]:
         uploads = []
-        async with request.form(max_files=self._limits.max_pictures, max_fields=0) as form:
-            for part, value in form.multi_items():
-                if not isinstance(value, UploadFile):
-                    raise HTTPException(400, f"part {part!a} is no file; every part must be a picture file")
-                uploads.append(Upload(name=value.filename, content=await value.read()))
+        most = self._limits.max_pictures
+        try:
+            async with request.form(max_files=most, max_fields=most) as form:
+                for part, value in form.multi_items():
+                    if not isinstance(value, UploadFile):
+                        told = f"part {part!a} is no file; every part must be a picture file"
+                        raise HTTPException(400, told)
+                    # Some character sets decode to what is no text.
+                    name = value.filename and value.filename.encode(errors="backslashreplace").decode()
+                    uploads.append(Upload(name=name, content=await value.read()))
+        except UnicodeError:
+            raise HTTPException(
+                400, "the names in the form are not of the charset it tells; use UTF-8"
+            ) from None
         if not uploads:
             raise HTTPException(400, "the form has no files; it must have at least one")
         return uploads

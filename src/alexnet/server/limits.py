@@ -36,6 +36,7 @@ class Limits:
     request_seconds: float = _limit(10.0, "From a body's end to its answer; more is answered 504.")
     header_seconds: float = _limit(10.0, "For a request's headers to arrive; then the client is cut off.")
     body_seconds: float = _limit(30.0, "For a request's body to arrive; more is answered 408.")
+    answer_seconds: float = _limit(30.0, "For a client to read on in its answer; then it is cut off.")
     batch_size: int = _limit(64, "Pictures that the network answers at a time.")
     batch_wait: float = _limit(0.005, "Seconds that a batch waits for pictures that are being decoded.")
 
@@ -47,6 +48,10 @@ class Limits:
         if self.body_memory < self.max_bytes:
             raise ServerError(
                 f"body-memory: {self.body_memory}; must hold one request's body, max-bytes {self.max_bytes}"
+            )
+        if self.queue < self.max_pictures:
+            raise ServerError(
+                f"queue: {self.queue}; must hold one request's pictures, max-pictures {self.max_pictures}"
             )
 
 

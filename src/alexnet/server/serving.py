@@ -7,7 +7,10 @@ import logging
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,10 +20,11 @@ import h11
 import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.supervisors import Multiprocess
 
-from alexnet.errors import ServerError
+from alexnet.errors import AlexNetError, ServerError
 from alexnet.inference.engines import open_classifier
 from alexnet.server.limits import COME_AGAIN, Limits
 
@@ -31,6 +35,7 @@ _TOO_MANY = JSONResponse(
     {"error": "too many connections; come again"}, 503, COME_AGAIN | {"Connection": "close"}
 )
 _BACKLOG = 1024
+_OWN_FILES = 256  # that a process has open besides its connections, at most
 _PARTING_SECONDS = 5  # beyond the time that a request may take
 
 
@@ -56,7 +61,7 @@ def serve(
     """
     if processes < 1:
         raise ServerError(f"processes: {processes}; must be at least 1")
-    limits = limits or Limits()
+    limits = _that_fit(limits or Limits(), on_note)
     open_app = partial(
         _open_app,
         weights,
@@ -79,7 +84,34 @@ def serve(
             from alexnet.server.metrics import SHARED_FOLDER
 
             os.environ[SHARED_FOLDER] = shared
-            Multiprocess(_config(open_app, limits, processes=processes), sockets=[listening]).run()
+            start = partial(_open_or_exit, open_app)
+            several = Multiprocess(_config(start, limits, processes=processes), sockets=[listening])
+            several.run()
+            if any(each.exitcode == STARTUP_FAILURE for each in several.processes):
+                raise ServerError(
+                    f"processes: {processes}; one of them could not start, for the reason above"
+                )
+
+
+def _that_fit(limits: Limits, on_note: Callable[[str], None]) -> Limits:
+    """The limits, with no more connections than this process may have files open, once it asked for more."""
+    with suppress(ImportError):  # Windows has no such limit
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = limits.connections + _OWN_FILES
+        if soft == resource.RLIM_INFINITY or soft >= wanted:
+            return limits
+        if hard == resource.RLIM_INFINITY or hard >= wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            return limits
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        most = max(hard - _OWN_FILES, 1)
+        on_note(
+            f"{most:,} connections instead of {limits.connections:,}: a process here may open {hard:,} files"
+        )
+        return replace(limits, connections=most)
+    return limits
 
 
 def read_api_key(path: Path | None, environment: Mapping[str, str]) -> str | None:
@@ -105,6 +137,15 @@ def _open_app(weights: str | Path, *, limits: Limits, api_key: str | None, **cho
     from alexnet.server.app import create_app
 
     return create_app(open_classifier(weights, **chosen), limits=limits, api_key=api_key)
+
+
+def _open_or_exit(open_app: Callable[[], FastAPI]) -> FastAPI:
+    """In a process of several: what it cannot start for, it would not start for the next time either."""
+    try:
+        return open_app()
+    except AlexNetError as error:
+        sys.stderr.write(f"alexnet: {error}\n")
+        sys.exit(STARTUP_FAILURE)
 
 
 def _config(
@@ -163,15 +204,17 @@ def address_of(listening: socket.socket) -> str:
 
 
 class LimitedProtocol(H11Protocol):
-    """HTTP/1.1 that hangs up on a client whose headers take too long, and refuses one connection too many.
+    """HTTP/1.1 that hangs up on a client that is slow, and refuses one connection too many.
 
-    uvicorn would wait for ever, and refuse without saying when to come again.
+    Slow to send its headers, or to read its answer: uvicorn would wait for ever, and refuse without saying
+    when to come again.
     """
 
     def __init__(self, *args: Any, limits: Limits, **named: Any) -> None:
         super().__init__(*args, **named)
         self._limits = limits
-        self._hanging_up: asyncio.TimerHandle | None = None
+        self._hanging_up: asyncio.TimerHandle | None = None  # while headers are expected
+        self._cutting_off: asyncio.TimerHandle | None = None  # while an answer waits to be read
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The first headers' time begins."""
@@ -192,11 +235,33 @@ class LimitedProtocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing more is expected."""
         self._stop_waiting()
+        if self._cutting_off is not None:
+            self._cutting_off.cancel()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """As much is unread as is kept for a client: the time to read on begins."""
+        super().pause_writing()
+        self._cut_off_later()
+
+    def resume_writing(self) -> None:
+        """It was read, but perhaps for a rest; where the connection closes, that has its time, too."""
+        if self._cutting_off is not None and not self.transport.is_closing():
+            self._cutting_off.cancel()
+            self._cutting_off = None
+        super().resume_writing()
 
     def _expect_headers(self) -> None:
         if self._hanging_up is None:
-            self._hanging_up = self.loop.call_later(self._limits.header_seconds, self.transport.close)
+            self._hanging_up = self.loop.call_later(self._limits.header_seconds, self._hang_up)
+
+    def _hang_up(self) -> None:
+        self.transport.close()
+        self._cut_off_later()  # closing waits for the client to read what was answered
+
+    def _cut_off_later(self) -> None:
+        if self._cutting_off is None:
+            self._cutting_off = self.loop.call_later(self._limits.answer_seconds, self.transport.abort)
 
     def _stop_waiting(self) -> None:
         if self._hanging_up is not None:
