@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -493,6 +494,22 @@ def test_a_full_disk_is_told_once_and_the_pictures_are_right(
         assert packed.packed == kept
         check(packed, photos.split())
         assert len(photos.decoded) == 5 - kept
+
+
+@pytest.mark.parametrize(
+    ("blocks", "free", "kept"),  # of 4 kB: a disk of 4 MB, and one of 400 GB
+    [(1000, 49, 0), (1000, 51, 5), (10**8, 262_000, 0), (10**8, 263_000, 5)],
+)
+def test_what_a_run_needs_of_a_disk_is_left_to_it(
+    photos: Photos, monkeypatch: pytest.MonkeyPatch, blocks: int, free: int, kept: int
+) -> None:
+    """A twentieth of it, at most 1 GB."""
+    disk = SimpleNamespace(f_frsize=4096, f_blocks=blocks, f_bavail=free)
+    monkeypatch.setattr(os, "fstatvfs", lambda _: disk)
+    with photos.open() as packed:
+        check(packed, photos.split())
+        assert packed.packed == kept
+        assert len(photos.notices) == (kept == 0)
 
 
 def test_filling_ends_where_nothing_more_can_be_kept(photos: Photos, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -285,8 +285,9 @@ def test_every_hidden_fully_connected_layer_drops_and_the_last_does_not(small: N
     assert torch.equal(logits, torch.ones(20, 3))
 
 
-def test_the_same_places_lose_the_same_units_however_a_batch_is_split(small: Network) -> None:
-    model, batch = model_of(small), pictures_for(small, 7)
+@pytest.mark.parametrize("own", [False, True], ids=["of the recipe", "of the network"])
+def test_the_same_places_lose_the_same_units_however_a_batch_is_split(small: Network, own: bool) -> None:
+    model, batch = model_of(wide(small, with_dropout=own)), pictures_for(small, 7)
     forward = partial(FusedForward(model, precision=torch.float32), dropout=0.5)
     torch.manual_seed(3)
     whole = forward(batch).detach()

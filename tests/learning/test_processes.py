@@ -21,6 +21,7 @@ import torch
 from safetensors.torch import load_file
 
 from alexnet import Network, TrainingError, to_toml
+from alexnet.learning.devices import choose_device
 from alexnet.learning.processes import ALONE, Processes, processes
 from alexnet.learning.progress import Tally
 
@@ -76,6 +77,38 @@ def test_an_environment_that_is_not_torchrun_s_is_an_error(
     monkeypatch.delenv(missing)
     with pytest.raises(TrainingError, match="start all with torchrun"), processes():
         pass
+
+
+def test_each_of_several_has_a_gpu_of_its_own_or_none_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for name in ("auto", "cuda"):
+        assert choose_device(name, own_gpu=1, alone=False) == torch.device("cuda", 1)
+    assert choose_device("auto", own_gpu=None, alone=False) == torch.device("cpu")
+    assert choose_device("cpu", own_gpu=1, alone=False) == torch.device("cpu")
+    with pytest.raises(TrainingError, match="fewer GPUs than processes"):
+        choose_device("cuda", own_gpu=None, alone=False)
+
+
+@pytest.mark.parametrize(("gpus", "backend"), [(0, "gloo"), (1, "gloo"), (2, "cpu:gloo,cuda:nccl")])
+@pytest.mark.parametrize("rank", [0, 1])
+def test_all_processes_of_a_machine_come_to_the_same_backend(
+    monkeypatch: pytest.MonkeyPatch, gpus: int, backend: str, rank: int
+) -> None:
+    """By what a machine with so many GPUs would answer: there is none here."""
+    named: list[str] = []
+    taken: list[int] = []
+    for name, value in {"WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2", "LOCAL_RANK": str(rank)}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    monkeypatch.setattr(torch.distributed, "init_process_group", named.append)
+    monkeypatch.setattr(torch.distributed, "destroy_process_group", lambda: None)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 2 + rank)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 4)
+    with processes() as together:
+        assert together.own_gpu == (rank if gpus == 2 else None)
+    assert named == [backend]
+    assert taken == ([rank] if gpus == 2 else [])
 
 
 # --- two and three against one ----------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from alexnet.learning.progress import Progress
 from alexnet.learning.recipe import Recipe
 from alexnet.learning.step import training_step
 from alexnet.learning.train import History, train
+from alexnet.learning.weights import load_weights, torch_classifier
 
 EPOCHS = 6
 STEPS = 8  # an epoch: 36 pictures, five at a time
@@ -286,6 +287,39 @@ def test_a_part_of_an_epoch_is_not_the_best_of_a_run_that_goes_on(
     assert all(torch.equal(best[name], last[name]) for name in best)
     accuracies(monkeypatch, [9, 9, 9, 9, 4])  # the last one is that of the best, judged again
     assert_same(run().output, expected)
+
+
+@pytest.mark.parametrize("step", [1, 7])  # of the third epoch, at whose end the mean would begin to count
+def test_what_is_saved_is_what_was_judged(run: Run, pictures: Path, step: int) -> None:
+    history = run(on_progress=at(2 * (STEPS + 1) + step, interrupt))
+    told = history.epochs[-1]
+    assert told.validation_loss is not None
+    weights = load_weights(history.output / "last.safetensors")
+    classifier = torch_classifier(weights, device=torch.device("cpu"), precision=torch.float32)
+    report = evaluate(classifier, open_dataset(pictures).validation)
+    assert report.loss == pytest.approx(told.validation_loss, rel=1e-5)
+    assert report.top(1) == told.validation_accuracy == weights.metrics["validation_top1"]
+
+
+def test_a_state_that_is_not_finite_is_not_kept(
+    run: Run, undisturbed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = 0
+
+    def poisoned(forward: Any, optimizer: Any, *given: Any, **settings: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        found = training_step(forward, optimizer, *given, **settings)
+        if steps == 4:
+            with torch.no_grad():
+                optimizer.param_groups[0]["params"][0].fill_(torch.nan)
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "training_step", poisoned)
+        with pytest.raises(TrainingError, match="the loss is nan at step 4"):
+            run()
+    assert_same(run().output, undisturbed)
 
 
 def test_what_was_found_about_twins_is_still_known(run: Run) -> None:

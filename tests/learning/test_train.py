@@ -776,6 +776,23 @@ def test_weights_of_other_classes_are_trained_on_but_for_those_that_are_frozen(
     assert told["network"]["layers"][-1]["units"] == 2
 
 
+@pytest.mark.parametrize("share", [-0.1, 5, float("nan")])
+def test_a_share_of_unreadable_pictures_is_one(run: Run, share: float) -> None:
+    with pytest.raises(TrainingError, match="must be a share, from 0 to 1"):
+        run(most_unreadable=share)
+
+
+def test_as_many_other_classes_have_a_last_layer_of_their_own(
+    run: Run, trained: Transfer, paint: Callable[..., Path], tmp_path: Path
+) -> None:
+    data = open_dataset(paint(tmp_path / "three", classes=("green", "red", "blue")), validation_share=0.25)
+    data = replace(data, class_names=("red", "green", "blue"))
+    history = run(data=data, transfer=trained, epochs=1, recipe=replace(RECIPE, learning_rate=1e-9))
+    before, after = trained.weights.model.state_dict(), load_file(history.output / "last.safetensors")
+    assert not torch.allclose(before["fc3.weight"], after["fc3.weight"], atol=1e-3)
+    torch.testing.assert_close(before["fc2.weight"], after["fc2.weight"], rtol=0, atol=1e-7)
+
+
 def test_with_the_same_classes_all_weights_are_taken_over(run: Run, trained: Transfer) -> None:
     history = run(transfer=trained, epochs=1, recipe=replace(RECIPE, learning_rate=1e-9))
     before, after = trained.weights.model.state_dict(), load_file(history.output / "last.safetensors")

@@ -30,6 +30,7 @@ _ENTRY = np.dtype(
         "itemsize": 64,  # divides a disk's sector, so that no entry is half on the disk
     }
 )
+_RESERVE, _RESERVED_SHARE = 2**30, 0.05  # of a disk, bytes and share, that are left for a run's own files
 _CHECKED = 41  # bytes of an entry, up to and with its state, that its checksum covers beside the record
 _GONE = 48  # where in an entry it is noted that nobody asked for the key when the pack was last opened
 _EMPTY, _PIXELS, _REASON = range(3)  # states
@@ -166,6 +167,7 @@ class PackFile:
         slot = self._slots[index]
         if self._refusal is not None:
             raise self._refusal
+        _check_room(self._records)
         _write(self._records, record.content, slot * self._record_bytes)
         _write(self._index, _entry(self._keys[index], record), slot * _ENTRY.itemsize)
 
@@ -173,6 +175,14 @@ class PackFile:
         """Close the files, which gives the locks back; the pack must not be in use by another thread."""
         while self._open_files:
             os.close(self._open_files.pop())
+
+
+def _check_room(file: int) -> None:
+    """Raise OSError where the disk has no more than what the run itself needs of it, for its weights."""
+    if hasattr(os, "fstatvfs"):  # Windows has none
+        disk = os.fstatvfs(file)
+        if disk.f_bavail < min(_RESERVE / disk.f_frsize, disk.f_blocks * _RESERVED_SHARE):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _compare(

@@ -14,15 +14,19 @@ _CPU = torch.device("cpu")
 PRECISIONS = ("auto", "bf16", "fp32")
 
 
-def choose_device(name: str = "auto", *, local_rank: int | None = None) -> torch.device:
+def choose_device(name: str = "auto", *, own_gpu: int | None = None, alone: bool = True) -> torch.device:
     """The device of that name, or with "auto" the fastest kind there is: CUDA, Apple's MPS, the processor.
 
-    Processes that train together take the GPU of their `local_rank`, or the processor where there are fewer.
-    Raises TrainingError for a name that torch does not know and for a device that is not there.
+    One of several processes, not `alone`, takes its `own_gpu`, or the processor where they have none. Raises
+    TrainingError for a name that torch does not know and for a device that is not there.
     """
+    if not alone and name in ("auto", "cuda"):
+        if own_gpu is not None:
+            return torch.device("cuda", own_gpu)
+        if name == "cuda":
+            raise TrainingError("device 'cuda': fewer GPUs than processes; start as many, or try cpu")
+        return _CPU
     if name == "auto":
-        if local_rank is not None:
-            return torch.device("cuda", local_rank) if torch.cuda.device_count() > local_rank else _CPU
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

@@ -33,8 +33,8 @@ class FusedForward(nn.Module):
 
     It trains the model's own parameters, and gives what `model(batch)` gives; hooks of its layers are not
     called. `dropout` is for what the hidden fully connected layers give, in a network that has no Dropout
-    layer of its own: the same units for the same place in a batch, however many processes share it. Random
-    numbers are torch's global ones.
+    layer of its own. What is dropped, by either, is the same for the same place in a batch, however many
+    processes share it. Random numbers are torch's global ones.
     """
 
     def __init__(self, model: AlexNet, *, precision: torch.dtype) -> None:
@@ -69,6 +69,9 @@ class FusedForward(nn.Module):
             else:
                 flow = self.normalize(_coloured(batch, colour))
             for layer in self.rest:
+                if isinstance(layer, Dropout) and self.training:
+                    flow = _drop(flow, layer.rate, places, total or len(batch))
+                    continue
                 flow = relu(flow) if isinstance(layer, ReLU) else self.model.get_submodule(layer.name)(flow)
                 if drops and self._is_hidden(layer):
                     # Ahead of the ReLU: what is dropped stays zero behind it.
@@ -128,7 +131,7 @@ def _fits_blocks(layer: Conv, normalize: Normalize) -> bool:
 
 
 def _drop(flow: Tensor, rate: float, places: Tensor | None, total: int) -> Tensor:
-    kept = torch.rand((total, flow.shape[1]), device=flow.device) >= rate
+    kept = torch.rand((total, *flow.shape[1:]), device=flow.device) >= rate
     return flow * (kept if places is None else kept[places]) / (1 - rate)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from math import nan
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -329,10 +330,11 @@ class Loop:
         tally = self.processes.total_of(self.tally)
         self._check(tally.mean_loss())
         rate, started = tally.rate(), perf_counter()
+        kept = self._kept()
         report, whole = None, self.step == self.feed.steps
         try:
             self._tell("interrupted" if self.interrupted else "validation")
-            report = self._validate()
+            report = self._validate(kept)
             self.limit.validation_seconds = perf_counter() - started
         except KeyboardInterrupt:
             self.interrupted = self.over = True
@@ -367,7 +369,7 @@ class Loop:
             self._look_for_twins()
         self.interrupted = self._is_stopped() or self.interrupted
         if self.processes.leads:
-            self._save(best=improved or not (self.folder / runs.BEST).exists(), whole=whole)
+            self._save(kept, best=improved or not (self.folder / runs.BEST).exists(), whole=whole)
         self.over = self._is_over()
         # Of an epoch that was cut short, the state is from before this.
         if whole and report is not None and (self.over or self._is_due()):
@@ -380,15 +382,13 @@ class Loop:
             self.on_notice(found)
 
     def _kept(self) -> AlexNet:
-        """The model that is judged and saved."""
+        """The model that is to be judged and saved, by the steps done so far."""
         return self.average if self.average is not None and self._average_counts() else self.model
 
-    def _weights(self, metrics: Mapping[str, Any]) -> Weights:
-        return Weights(
-            model=self._kept(), class_names=self.data.class_names, view=self.feed.view, metrics=metrics
-        )
+    def _weights(self, model: AlexNet, metrics: Mapping[str, Any]) -> Weights:
+        return Weights(model=model, class_names=self.data.class_names, view=self.feed.view, metrics=metrics)
 
-    def _validate(self) -> Report:
+    def _validate(self, model: AlexNet) -> Report:
         split = self.centres or self.data.validation
         shared = self.processes.count > 1 and len(split) >= 4 * self.processes.count
         chosen = np.arange(len(split))
@@ -400,7 +400,7 @@ class Loop:
             self.unreadable[name] = message.removeprefix(f"{name}: ")
 
         report = self._judged(
-            self._weights({}),
+            self._weights(model, {}),
             split.subset(chosen.tolist()) if shared else split,
             on_progress=self._stop_if_insisted,
             on_unreadable=leave_out,
@@ -458,14 +458,14 @@ class Loop:
 
     # --- on disk
 
-    def _save(self, *, best: bool, whole: bool) -> None:
+    def _save(self, model: AlexNet, *, best: bool, whole: bool) -> None:
         last = self.epochs[-1]
         metrics = {
             "epoch": last.epoch,
             "pictures": last.pictures,
             "validation_top1": last.validation_accuracy,
         }
-        save_weights(self.folder / runs.LAST, self._weights(metrics))
+        save_weights(self.folder / runs.LAST, self._weights(model, metrics))
         if best:
             if not whole and (self.folder / runs.BEST).exists():
                 # Should the run go on, this part of an epoch is none of it.
@@ -493,6 +493,9 @@ class Loop:
 
     def _checkpoint(self) -> None:
         tally, few = (self.processes.total_of(each) for each in (self.tally, self.few))
+        # A state that is not finite would be gone on with for ever.
+        finite = all(bool(each.isfinite().all()) for each in self.model.parameters())
+        self._check((tally.mean_loss() if tally.pictures else 0.0) if finite else nan)
         drawn = tuple(self.processes.gather(self.feed.drawn))
         self.saved_at = perf_counter()
         if not self.processes.leads:

@@ -27,7 +27,7 @@ class Processes:
 
     rank: int = 0  # over all machines
     count: int = 1
-    local_rank: int = 0  # on this machine
+    own_gpu: int | None = None  # of this machine's; None where it has fewer than processes
 
     @property
     def leads(self) -> bool:
@@ -91,22 +91,29 @@ ALONE = Processes()
 def processes() -> Iterator[Processes]:
     """Join the processes that `torchrun` started, until the end; alone where it did not.
 
-    NCCL where there is a GPU for each process of this machine, else Gloo. Raises TrainingError where the
-    others cannot be reached.
+    Tensors on GPUs go by NCCL, where there is one for each process of this machine; all else goes by Gloo.
+    Raises TrainingError where the others cannot be reached.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or distributed.is_initialized():
         yield ALONE
         return
-    gpus = torch.cuda.device_count()
     try:
         local = int(os.environ["LOCAL_RANK"])
-        distributed.init_process_group("nccl" if gpus > local else "gloo")
+        # Every process must come to the same: not by its own rank.
+        gpus = torch.cuda.device_count() >= int(os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"]))
+        if gpus:
+            torch.cuda.set_device(local)
+        distributed.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo")
     except (RuntimeError, ValueError, KeyError) as error:
         raise TrainingError(
             f"training: the other processes cannot be reached ({error}); start all with torchrun"
         ) from None
     try:
-        yield Processes(rank=distributed.get_rank(), count=distributed.get_world_size(), local_rank=local)
+        yield Processes(
+            rank=distributed.get_rank(),
+            count=distributed.get_world_size(),
+            own_gpu=local if gpus else None,
+        )
     finally:
         # A process aborted at its very end now and then, after all was done: it seems that Gloo's threads
         # still let go of the last tensors, for which they need Python. A moment's wait was enough.

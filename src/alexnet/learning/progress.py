@@ -80,7 +80,8 @@ class Tally:
 
     def to(self, device: torch.device) -> Tally:
         """The same, with its sums on `device`."""
-        return replace(self, loss=self.loss.to(device), right=self.right.to(device))
+        kind = _zero(device).dtype
+        return replace(self, loss=self.loss.to(device, kind), right=self.right.to(device, kind))
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it, to the last bit; waits for the device."""

@@ -5,7 +5,7 @@ The loop is loop.py's, the folder that it leaves runs.py's, where it stands stat
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -92,11 +92,13 @@ def train(
     if epochs is None and time_limit is None:
         epochs = DEFAULT_EPOCHS if recipe.schedule == "cosine" else _PLATEAU_RUN
     _check(epochs=epochs, time_limit=time_limit, patience=patience, seed=seed, network=network)
+    if not 0 <= most_unreadable <= 1:
+        raise TrainingError(f"most unreadable: {most_unreadable}; must be a share, from 0 to 1")
     if recipe.batch_size < 2 * processes.count and processes.count > 1:
         raise TrainingError(
             f"batch size: {recipe.batch_size} for {processes.count} processes; must be at least 2 for each"
         )
-    on = choose_device(device, local_rank=processes.local_rank if processes.count > 1 else None)
+    on = choose_device(device, own_gpu=processes.own_gpu, alone=processes.count == 1)
     chosen_precision = choose_precision(precision, on)
     if on.type == "cpu":
         keep_freed_memory()
@@ -113,7 +115,7 @@ def train(
     else:
         source, figures = stream_source(stream, view, workers=workers)
     with torch.random.fork_rng(devices=[on] if on.type == "cuda" else []):
-        model = _new_model(network, figures, transfer, seed=seed, device=on)
+        model = _new_model(network, figures, transfer, data.class_names, seed=seed, device=on)
         existed = output is not None and Path(output).exists()
         runs_existed = output is not None or Path(runs.RUNS).exists()
         settings = runs.Settings(
@@ -228,7 +230,13 @@ def _events(
 
 
 def _new_model(
-    network: Network, figures: Statistics, transfer: Transfer | None, *, seed: int, device: torch.device
+    network: Network,
+    figures: Statistics,
+    transfer: Transfer | None,
+    class_names: Sequence[str],
+    *,
+    seed: int,
+    device: torch.device,
 ) -> AlexNet:
     try:
         torch.manual_seed(seed)
@@ -240,15 +248,20 @@ def _new_model(
             "must be fewer; make its layers smaller"
         ) from None
     if transfer is not None:
-        _start_from(model, transfer)
+        _start_from(model, transfer, class_names)
     return model
 
 
-def _start_from(model: AlexNet, transfer: Transfer) -> None:
-    """Take over the weights of every layer that has the same shape, and freeze what is not to be trained."""
+def _start_from(model: AlexNet, transfer: Transfer, class_names: Sequence[str]) -> None:
+    """Take over the weights of every layer that has the same shape, and freeze what is not to be trained.
+
+    The last layer's only for the same classes: as many others are not the same.
+    """
     given, own = transfer.weights.model.state_dict(), model.state_dict()
     taken = {name: each for name, each in given.items() if name in own and own[name].shape == each.shape}
     layers = [layer for layer in model.network.layers if isinstance(layer, Conv | Dense)]
+    if list(transfer.weights.class_names) != list(class_names):
+        taken = {name: each for name, each in taken.items() if name.partition(".")[0] != layers[-1].name}
     missing = [layer.name for layer in layers[:-1] if f"{layer.name}.weight" not in taken]
     if missing:
         raise TrainingError(
