@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+import threading
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -128,8 +129,12 @@ def test_a_run_that_was_stopped_ends_in_the_weights_of_one_that_was_not(
             raise StopError
 
     run(small, shards, coloured, tmp_path / "whole")
-    with pytest.raises(StopError):
+    with pytest.raises(StopError) as stopping:
         run(small, shards, coloured, tmp_path / "stopped", on_progress=tell)
+    # While what holds the stopped run's variables, its traceback, is still there.
+    assert stopping.tb is not None
+    names = [thread.name for thread in threading.enumerate()]
+    assert not [name for name in names if name.startswith("alexnet-pictures")]
     run(small, shards, coloured, tmp_path / "stopped", resume=True)
     whole, stopped = (load_file(tmp_path / name / "last.safetensors") for name in ("whole", "stopped"))
     assert all(torch.equal(whole[name], stopped[name]) for name in whole)

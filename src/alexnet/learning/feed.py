@@ -58,6 +58,9 @@ class Feed:
     def go_on_after(self, drawn: int) -> None:
         """Take a stream up again after so many pictures."""
 
+    def close(self) -> None:
+        """Let go of what outlives an epoch: a stream's threads."""
+
     def counts(self, classes: int) -> npt.NDArray[np.int64] | None:
         """How many pictures each class has, (classes,); None where that is not known."""
         return np.bincount(self.source.labels, minlength=classes)

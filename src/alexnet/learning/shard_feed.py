@@ -62,6 +62,11 @@ class ShardFeed(Feed):
         """Begin after so many pictures of this process's stream."""
         self._place.drawn = drawn
 
+    def close(self) -> None:
+        """End the stream's threads; they would wait for the next epoch for as long as this process lives."""
+        if self._place.batches is not None:
+            self._place.batches.close()
+
     def counts(self, classes: int) -> npt.NDArray[np.int64] | None:  # noqa: ARG002  # the base class's
         """Not known of a stream."""
         return None

@@ -170,6 +170,7 @@ def train(
             ):
                 return loop.to_the_end()
         finally:
+            feed.close()
             # Nothing was worth keeping: an unreadable picture, a full disk.
             if processes.leads and not existed:
                 runs.remove_if_worthless(folder, parent=not runs_existed)
