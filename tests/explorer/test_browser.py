@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from alexnet.explorer.gallery import Gallery
 from alexnet.explorer.site import write_site
@@ -310,6 +311,41 @@ def test_the_tour_goes_from_the_picture_to_the_end(browser: Browser, served: str
         assert heads[-1] == f"{len(heads)} of {len(heads)}: All together"
         keep(page, "tour")
         assert_accessible(page)
+
+
+def test_a_place_chosen_in_a_layer_is_none_of_the_layer_that_the_tour_leads_to(
+    browser: Browser, gallery: Gallery, served: str
+) -> None:
+    with visited(browser, served) as page:
+        look_at(page, "conv1")
+        board = page.locator("[data-board] canvas")
+        box = board.bounding_box()
+        assert box is not None
+        board.click(position={"x": box["width"] - 2, "y": box["height"] - 2})
+        page.get_by_role("link", name="Tour").click()
+        to = page.get_by_role("link", name=re.compile("Look at (?!conv1)"))
+        while not to.count():
+            page.get_by_role("button", name="Next").click()
+        layer = to.inner_text().removeprefix("Look at ")
+        to.click()
+        page.wait_for_selector(f".view[data-ready='layer {layer} picture-1']")
+        assert_sum_is_the_networks(page)
+        largest = float(gallery.studies[0].maps("picture-1", layer).max())
+        network = float(page.locator("[data-network]").get_attribute("data-network") or "nan")
+        assert network == pytest.approx(largest, rel=1e-5)
+
+
+def test_an_answer_that_comes_after_the_next_change_is_not_shown(browser: Browser, served: str) -> None:
+    with visited(browser, served) as page:
+        page.get_by_role("link", name="What if").click()
+        held: list[Route] = []
+        page.route("**/what-if?*", lambda route: held.append(route))  # noqa: PLW0108  # Playwright marks it
+        change(page, "conv1.stride", "4")
+        page.get_by_role("button", name="Undo").click()
+        with page.expect_response("**/what-if?*"):
+            held[0].continue_()
+        page.wait_for_timeout(300)
+        expect(page.locator("tr.changed")).to_have_count(0)
 
 
 def test_two_models_stand_side_by_side(browser: Browser, served: str) -> None:

@@ -15,7 +15,8 @@ export function tourView(model, state) {
         layer && h("a", { href: "#layer" }, `Look at ${layer}`)));
   };
   const go = (step) => {
-    state.set({ step, ...(tour[step].layer ? { layer: tour[step].layer } : {}) });
+    const { layer } = tour[step];
+    state.set({ step, ...(layer ? { layer, at: null } : {}) });  // a place is one of its own layer only
     show(step);
     held.querySelector("h2").scrollIntoView({ block: "nearest" });
   };

@@ -22,7 +22,9 @@ export function whatIfView(index, model) {
     (source.isStatic ? value : list).replaceChildren(...usual.map((each) => h("option", {}, each)));
     value.value = usual[0];
   }
+  let turn = 0;
   const apply = async (changed) => {
+    const mine = turn += 1;  // an answer that comes after the next change is of no use
     // Of settings of one field the last counts.
     const last = new Map(changed.map((each) => [each.split("=")[0], each]));
     settings = [...last.values()];
@@ -31,8 +33,10 @@ export function whatIfView(index, model) {
     }, each, " ×")));
     if (!settings.length) return show(model.outcome);
     try {
-      show(await source.whatIf(index, settings));
+      const outcome = await source.whatIf(index, settings);
+      if (mine === turn) show(outcome);
     } catch (error) {
+      if (mine !== turn) return;
       outcomeHeld.replaceChildren(h("p", { role: "alert" }, error.message));
     }
   };
