@@ -422,3 +422,62 @@ def test_tables_with_the_headings_that_people_use(
     path = tmp_path / "table.md"
     path.write_text(text, encoding="utf-8")
     assert statuses(flagged(path)) == expected
+
+
+COMPOSITE = """
+| Layer | Kernel | Stride | Padding | Output | Parameters |
+|---|---|---|---|---|---|
+| Input | - | - | - | 227x227x3 | 0 |
+| Conv1 + ReLU | 11x11 | 4 | 0 | 55x55x96 | 34,944 |
+| MaxPool1, LRN | 3x3 | 2 | 0 | 27x27x96 | 0 |
+| Conv2 and ReLU | 5x5 | 1 | 2 | 27x27x256 | 614,656 |
+| MaxPool2 (overlapping) | 3x3 | 2 | 0 | 13x13x256 | 0 |
+| Conv3 + ReLU | 3x3 | 1 | 1 | 13x13x384 | 885,120 |
+| LRN (after conv3) | - | - | - | 13x13x384 | - |
+| Conv4 + ReLU | 3x3 | 1 | 1 | 13x13x384 | 1,327,488 |
+| Conv5 + ReLU | 3x3 | 1 | 1 | 13x13x256 | 884,992 |
+| MaxPool5 | 3x3 | 2 | 0 | 6x6x256 | 0 |
+| FC6 + Dropout | - | - | - | 4096 | 37,752,832 |
+| FC7 with dropout | - | - | - | 4096 | 16,781,312 |
+| FC8 (softmax) | - | - | - | 1000 | 4,097,000 |
+| | | | | | 62,378,344 |
+"""
+
+
+def test_a_layer_named_with_what_follows_it_is_judged_as_itself(tmp_path: Path) -> None:
+    path = tmp_path / "table.md"
+    path.write_text(COMPOSITE, encoding="utf-8")
+    assert flagged(path) == {}
+    path.write_text(COMPOSITE.replace("37,752,832", "37,748,763"), encoding="utf-8")
+    assert statuses(flagged(path))["FC6 + Dropout", "parameters"] == "error"
+
+
+def test_the_last_row_without_a_name_is_the_total_and_another_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "table.md"
+    path.write_text(COMPOSITE.replace("62,378,344", "62,378,434"), encoding="utf-8")
+    assert statuses(flagged(path)) == {("total", "parameters"): "error"}
+    path.write_text(COMPOSITE.replace("| MaxPool5 |", "| |"), encoding="utf-8")
+    with pytest.raises(ClaimsError, match="row 10: has no name; must have one, or be the last"):
+        read_claims(path)
+
+
+def test_an_empty_first_cell_is_a_cell(tmp_path: Path) -> None:
+    path = tmp_path / "table.md"
+    path.write_text(
+        "|#|Layer|Kernel|Stride|Output|\n|-|-|-|-|-|\n||Conv1|11x11|4|55x55x96|\n", encoding="utf-8"
+    )
+    (layer,) = read_claims(path).layers
+    assert (layer.name, layer.kind, layer.shape("output")) == ("Conv1", "conv", (55, 55, 96))
+
+
+def test_figures_beyond_measure_are_judged_without_a_traceback() -> None:
+    layer = {
+        "name": "conv1",
+        "input": "227x227x3",
+        "filters": 96,
+        "kernel": 11,
+        "stride": 0,
+        "padding": "same",
+    }
+    claims = {"layers": [layer | {"output": "55x55x96"}], "relations": [{"text": "(9^64)^64 / 7 = 1"}]}
+    assert audit(from_mapping(claims, where="t")).findings

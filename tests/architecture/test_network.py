@@ -161,3 +161,9 @@ def test_files_that_hold_no_network_say_so(tmp_path: Path) -> None:
         path.write_bytes(data)
         with pytest.raises(NetworkError, match=name):
             get_network(path)
+
+
+def test_a_file_that_begins_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "network.toml"
+    path.write_text(to_toml(NOTES), encoding="utf-8-sig")
+    assert read_network(path) == NOTES

@@ -56,7 +56,10 @@ def read_markdown(text: str, *, where: str) -> Claims:
     tables: list[list[list[str]]] = [[]]
     for line in text.splitlines():
         if line.strip().startswith("|") or re.search(r"\S\s*\|\s*\S", line):
-            cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip().strip("|"))]
+            cells = [
+                cell.strip()
+                for cell in re.split(r"(?<!\\)\|", line.strip().removeprefix("|").removesuffix("|"))
+            ]
             if not all(re.fullmatch(r":?-+:?", cell) for cell in cells):
                 tables[-1].append(cells)
         elif tables[-1]:
@@ -85,6 +88,10 @@ def _from_tables(tables: Sequence[Sequence[Sequence[str]]], where: str) -> Claim
         for number, cells in enumerate(table[1:], 1):
             row = _row(fields, cells)
             if row.get("name", "").lower().startswith(("total", "sum", "all layers", "overall")):
+                totals.append(_total_row(row))
+            elif row and not {"name", "kind"} & row.keys():
+                if number < len(table) - 1:
+                    raise ClaimsError(f"{where}: row {number}: has no name; must have one, or be the last")
                 totals.append(_total_row(row))
             elif row:
                 layers.append(_layer(row, f"{where}: row {number}"))

@@ -26,6 +26,7 @@ text = "(11x11x3) x 96 = 34,848"
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -104,10 +105,13 @@ class Claims:
 def kind_of(name: str) -> Kind:
     """What kind of layer a name speaks of.
 
+    Of a layer with what follows it, "Conv1 + ReLU" or "FC8 (softmax)", the layer's.
+
     >>> kind_of("Conv2D 1"), kind_of("max_pooling2d"), kind_of("FC-6"), kind_of("norm1")
     ('conv', 'maxpool', 'dense', 'other')
     """
-    word = name.lower()
+    parts = re.split(r"[+&,/(\[]|\band\b|\bwith\b", name.lower())
+    word = next((part for part in parts if part.strip()), "")
     if any(
         part in word for part in ("norm", "lrn", "relu", "drop", "softmax", "flatten", "activation", "input")
     ):

@@ -98,6 +98,8 @@ def figures(setting: Setting) -> LayerSummary | None:
 def _padded_alike(setting: Setting) -> LayerSummary | None:
     """The figures with TensorFlow's "same": as many windows as the stride goes into the side, rounded up."""
     side = setting.entering[0]
+    if setting.stride < 1:
+        return None
     lacking = max(0, ((side - 1) // setting.stride) * setting.stride + setting.kernel - side)
     plain = replace(setting, same=False, rounding="down")
     if setting.kind == "conv":

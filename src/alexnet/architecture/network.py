@@ -259,7 +259,7 @@ def read_network(path: str | Path) -> Network:
     try:
         if path.suffix == ".safetensors":
             return from_mapping(_carried(path), where=str(path))
-        return from_toml(path.read_text(encoding="utf-8"), where=str(path))
+        return from_toml(path.read_text(encoding="utf-8-sig"), where=str(path))
     except OSError as error:
         raise NetworkError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

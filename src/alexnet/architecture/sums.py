@@ -357,4 +357,7 @@ def _atom(tokens: list[str], depth: int) -> tuple[Fraction, list[str]]:
 
 
 def _number(value: int | Fraction) -> str:
-    return f"{int(value):,}" if value == int(value) else f"{float(value):,g}"
+    try:
+        return f"{int(value):,}" if value == int(value) else f"{float(value):,g}"
+    except OverflowError:
+        return "beyond 10^308"
