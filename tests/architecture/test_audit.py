@@ -481,3 +481,22 @@ def test_figures_beyond_measure_are_judged_without_a_traceback() -> None:
     }
     claims = {"layers": [layer | {"output": "55x55x96"}], "relations": [{"text": "(9^64)^64 / 7 = 1"}]}
     assert audit(from_mapping(claims, where="t")).findings
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_table_that_summary_prints_of_a_network_is_right(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "table.md"
+    path.write_text(summarize(NETWORKS[name]).markdown(), encoding="utf-8")
+    assert flagged(path, name) == {}
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [("1x1x256", "unsupported"), ("256", "unsupported"), ("6x6x256", None), ("1x1x512", "error")],
+)
+def test_of_an_average_pooling_the_depth_is_judged(output: str, expected: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "table.md"
+    row = f"| Global average pooling | - | - | - | {output} | 0 |\n"
+    path.write_text(COMPOSITE.replace("| FC6", row + "| FC6").partition("| FC6")[0], encoding="utf-8")
+    found = statuses(flagged(path))
+    assert found == ({("Global average pooling", "output"): expected} if expected else {})

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from alexnet.architecture.claims import (
     COUNTS,
     MOST_LAYERS,
+    PASSING,
     SHAPES,
     Claim,
     ClaimedLayer,
@@ -162,7 +163,7 @@ def _layer(row: dict[str, str], where: str) -> ClaimedLayer:
                 values[field] = printed
         elif parse_shape(printed) is not None:
             values[field] = printed
-    if kind == "other":
+    if kind in PASSING:
         values = {key: values[key] for key in ("name", "kind", "input", "output") if key in values}
     return claimed_layer(values, where=where)
 

@@ -29,13 +29,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from alexnet.architecture.network import Shape, suggest
 from alexnet.architecture.quantities import Amount, parse_amount, parse_shape
 from alexnet.errors import ClaimsError
 
-Kind = Literal["conv", "maxpool", "dense", "other"]
+Kind = Literal["conv", "maxpool", "avgpool", "dense", "other"]
+PASSING: tuple[Kind, ...] = ("avgpool", "other")
+"""Kinds that are not computed: all but an average pooling give the shape that reaches them."""
 
 WHOLE = ("kernel", "stride", "padding", "filters", "groups", "units")
 SHAPES = ("input", "output")
@@ -107,8 +109,8 @@ def kind_of(name: str) -> Kind:
 
     Of a layer with what follows it, "Conv1 + ReLU" or "FC8 (softmax)", the layer's.
 
-    >>> kind_of("Conv2D 1"), kind_of("max_pooling2d"), kind_of("FC-6"), kind_of("norm1")
-    ('conv', 'maxpool', 'dense', 'other')
+    >>> kind_of("Conv2D 1"), kind_of("max_pooling2d"), kind_of("AdaptiveAvgPool2d"), kind_of("FC-6")
+    ('conv', 'maxpool', 'avgpool', 'dense')
     """
     parts = re.split(r"[+&,/(\[]|\band\b|\bwith\b", name.lower())
     word = next((part for part in parts if part.strip()), "")
@@ -117,7 +119,7 @@ def kind_of(name: str) -> Kind:
     ):
         return "other"
     if "pool" in word or word.strip().startswith(("mp", "max")):
-        return "maxpool"
+        return "avgpool" if re.search("avg|average|adaptive|global", word) else "maxpool"
     if "conv" in word:
         return "conv"
     if any(
@@ -183,7 +185,7 @@ def claimed_layer(table: Mapping[str, Any], *, where: str) -> ClaimedLayer:
     if not isinstance(name, str) or not name.strip():
         raise ClaimsError(f"{where}: name={name!r}; must be a text that is not empty")
     kind = table.get("kind", kind_of(name))
-    kinds = ("conv", "maxpool", "dense", "other")
+    kinds = get_args(Kind)
     if kind not in kinds:
         raise ClaimsError(f"{where} ({name}): kind={kind!r}; {suggest(str(kind), kinds)}")
     same = str(table.get("padding")).lower() == "same"

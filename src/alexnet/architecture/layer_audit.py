@@ -11,7 +11,7 @@ from functools import cached_property
 from math import prod
 
 from alexnet.architecture.arithmetic import LayerSummary, shape_text
-from alexnet.architecture.claims import Claim, ClaimedLayer
+from alexnet.architecture.claims import PASSING, Claim, ClaimedLayer
 from alexnet.architecture.diagnosis import (
     OPEN,
     Setting,
@@ -58,14 +58,14 @@ class LayerAudit(ClaimJudge):
         rows: list[tuple[ClaimedLayer, LayerSummary | None]] = []
         arriving = self._first_input()
         for index, layer in enumerate(self.claims.layers):
-            if layer.kind == "other":
+            if layer.kind in PASSING:
                 found += self._pass_through(layer, arriving)
                 printed = layer.shape("output")
                 arriving = _reading(printed, arriving) if printed else arriving
                 rows.append((layer, None))
                 continue
             following = next(
-                (other for other in self.claims.layers[index + 1 :] if other.kind != "other"), None
+                (other for other in self.claims.layers[index + 1 :] if other.kind not in PASSING), None
             )
             told, row, arriving = self._layer(index, layer, arriving, following)
             found += told
@@ -76,7 +76,7 @@ class LayerAudit(ClaimJudge):
         """What may reach the first layer."""
         if self.claims.input is not None:
             return shape_readings(self.claims.input)[:1]
-        first = next((layer for layer in self.claims.layers if layer.kind != "other"), None)
+        first = next((layer for layer in self.claims.layers if layer.kind not in PASSING), None)
         if self.single is not None and (first is None or "input" not in first.claims):
             return (NETWORKS[self.single].input,)
         return ()
@@ -91,6 +91,12 @@ class LayerAudit(ClaimJudge):
                 found.append(judged(claim, "unsupported", "what reaches it is not said"))
             elif any(shape_is(printed, shape) for shape in arriving):
                 found.append(judged(claim, "ok", "the shape of what reaches it"))
+            elif (
+                layer.kind == "avgpool"
+                and claim.field == "output"
+                and any(printed[-1] == shape[-1] for shape in arriving)
+            ):
+                found.append(judged(claim, "unsupported", "how far it averages is not said"))
             else:
                 found.append(
                     judged(

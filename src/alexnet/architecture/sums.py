@@ -11,7 +11,7 @@ from itertools import combinations, islice, product
 from math import ceil, floor
 
 from alexnet.architecture.arithmetic import BYTES_PER_VALUE, LayerSummary
-from alexnet.architecture.claims import Claim, ClaimedLayer, ClaimedTotal, Claims, kind_of
+from alexnet.architecture.claims import PASSING, Claim, ClaimedLayer, ClaimedTotal, Claims, kind_of
 from alexnet.architecture.findings import Finding, Status, judged
 from alexnet.architecture.layers import Conv, Dense, MaxPool
 from alexnet.architecture.places import summary_of
@@ -94,7 +94,7 @@ def _belongs(layer: ClaimedLayer, total: ClaimedTotal) -> bool:
 
 def _computed(field: str, chosen: Rows, batch: int) -> Iterator[tuple[int, str]]:
     """The true totals, where the layers' figures can all be told, each with the convention it follows."""
-    counted = [row for layer, row in chosen if layer.kind != "other"]
+    counted = [row for layer, row in chosen if layer.kind not in PASSING]
     if not counted or any(row is None for row in counted):
         return
     rows = [row for row in counted if row is not None]
