@@ -500,3 +500,102 @@ def test_of_an_average_pooling_the_depth_is_judged(output: str, expected: str | 
     path.write_text(COMPOSITE.replace("| FC6", row + "| FC6").partition("| FC6")[0], encoding="utf-8")
     found = statuses(flagged(path))
     assert found == ({("Global average pooling", "output"): expected} if expected else {})
+
+
+# Written for these tests: forms that people use, with slips. The figures are those of Krizhevsky et al. 2012.
+FORMS = """
+| # | Layer | Filter size | # Filters | Stride | Pad | Inputs | Outputs | Params (K) | Memory (MB) | Cost |
+|---|---|---|---|---|---|---|---|---|---|---|
+| 1 | Input | - | 3 | - | - | - | 227x227x3 | 0 | 0.6 | 1 |
+| 2 | conv1 | 11x11x3 | 48x2 | 4 | 0 | 227X227X3 | 55X55X96 | 34.9 | 0.13 | 2 |
+| 3 | pool1 | 3x3 | 96 | 2 | 0 | 55x55x48x2 | 27x27x96 (pool) | 0 | 0 | 2 |
+| 4 | conv2 | 5x5x32 | 256 | 1 | 2 | 27x27x96 | 27x27x256 | (5x5x96) x 256 = 611,400 | 2.4 | 7 |
+| 5 | pool2 | 3x3 | 255 | 2 | 0 | 27x27x256 | 13x13x256 | - | | 9 |
+| 6 | fc6 | - | 4,096 neurons | - | - | - | 4,096 neurons | lots | 708 | 4 |
+"""
+
+
+def test_every_cell_of_a_table_gets_a_finding(tmp_path: Path) -> None:
+    path = tmp_path / "table.md"
+    path.write_text(FORMS, encoding="utf-8")
+    findings = audit(read_claims(path)).findings
+    assert statuses(flagged(path)) == {
+        ("conv2", "kernel"): "error",  # a filter reaches over 96 channels
+        ("conv2", "parameters"): "error",
+        ("relation", "text"): "error",
+        ("pool2", "filters"): "error",
+        ("fc6", "parameters"): "unsupported",  # cannot be read
+        ("table", "Cost"): "unsupported",
+    }
+    cells = [cell.strip() for line in FORMS.strip().splitlines()[2:] for cell in line.split("|")[3:-2]]
+    # A relation in a cell has its own finding, and so has the column that is none.
+    assert len(findings) == sum(cell not in ("", "-") for cell in cells) + 1 + 1
+
+
+def test_a_second_table_of_the_same_layers_adds_to_the_first(tmp_path: Path) -> None:
+    path = tmp_path / "table.md"
+    path.write_text(
+        "| Layer | Type | Kernel | # Filters | Stride | Padding | Output |\n|-|-|-|-|-|-|-|\n"
+        "| conv1 | Conv2D | 11x11 | 96 | 4 | 0 | 55x55x96 |\n"
+        "| bn1 | BatchNormalization | | | | | 55x55x96 |\n"
+        "| pool1 | maxpool | 3 | | 2 | 0 | 27x27x96 |\n\nThe figures:\n\n"
+        "| Layer | Params | Output | MACs (M) | Receptive field | Its stride |\n|-|-|-|-|-|-|\n"
+        "| conv1 | 34,944 | 54x54x96 | 105.4 | 11 | 4 |\n| bn1 | 385 | | | 11 | 4 |\n"
+        "| pool1 | 0 | | | 20 | 8 |\n| Total | 35,328 | | | | |\n",
+        encoding="utf-8",
+    )
+    found = flagged(path, "paper")
+    assert statuses(found) == {
+        ("conv1", "output"): "unsupported",  # said twice: 55x55x96 is judged
+        ("bn1", "parameters"): "error",  # 4 x 96
+        ("pool1", "receptive_field"): "error",  # 11 + (3 - 1) x 4
+        ("total", "parameters"): "error",  # of the printed 385 it is 35,329
+    }
+    assert found["pool1", "receptive_field"].correction == "19"
+    path.write_text(path.read_text().replace("385", "384").replace("20", "19").replace("54x54x96", ""))
+    assert flagged(path, "paper") == {}
+
+
+@pytest.mark.parametrize(
+    ("heading", "cell", "status"),
+    [
+        ("Params (M)", "0.035", "rounded"),
+        ("Params [x10^3]", "34.9", "rounded"),
+        ("Params (×10³)", "34.9", "rounded"),
+        ("Params (K)", "35.9", "error"),
+        ("Params (KB)", "139.8", "rounded"),
+        ("Params", "140 KB", "rounded"),
+        ("Params", "12%", "unsupported"),
+        ("Params", "30000", "error"),  # a round number is not as good as right
+        ("Memory (B)", "139776", "ok"),
+    ],
+)
+def test_units_in_headings_are_those_of_the_figures(
+    heading: str, cell: str, status: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "table.md"
+    path.write_text(
+        f"| Layer | Output | Filter | Filters | Stride | {heading} |\n|-|-|-|-|-|-|\n"
+        f"| Input | 227x227 | | | | |\n| conv1 | 55x55 | 11x11 | 96 | 4 | {cell} |\n",
+        encoding="utf-8",
+    )
+    (finding,) = [each for each in audit(read_claims(path)).findings if each.field in ("parameters", "bytes")]
+    assert finding.status == status
+
+
+def test_what_is_not_read_is_not_taken_for_the_networks(tmp_path: Path) -> None:
+    path = tmp_path / "table.md"
+    path.write_text(
+        COMPOSITE.partition("| MaxPool1")[0] + "| conv1b | 3x3 by steps of 2 | 1 | 0 | 53x53x96 | 83,040 |\n",
+        encoding="utf-8",
+    )
+    assert set(statuses(flagged(path)).values()) == {"unsupported"}
+
+
+def test_a_corrected_total_is_of_the_true_parts(tmp_path: Path) -> None:
+    path = tmp_path / "table.md"
+    path.write_text(
+        COMPOSITE.replace("4,097,000", "4,097,999").replace("62,378,344", "62,000,001"), encoding="utf-8"
+    )
+    total = flagged(path)["total", "parameters"]
+    assert (total.correction, "62,379,343" in total.reason) == ("62,378,344", True)

@@ -39,6 +39,12 @@ def audit(claims: Claims, network: str | None = None) -> Findings:
     ):
         findings = _with_a_batch(claims, named, references, nearest, findings)
     findings += sums.judge_relations(claims)
+    findings += [
+        Finding(
+            where=each.where, field=each.field, claimed=each.text, status="unsupported", reason=each.reason
+        )
+        for each in claims.unread
+    ]
     if named is not None:
         findings += sums.judge_listing(claims, "paper" if named == ANY_ALEXNET else named)
     return Findings(title=claims.title, findings=tuple(findings), nearest=nearest)

@@ -5,19 +5,24 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from alexnet.architecture.claims import (
     COUNTS,
+    MOST_CHARACTERS,
     MOST_LAYERS,
-    PASSING,
+    RECEPTIVE,
     SHAPES,
+    WHOLE,
     Claim,
     ClaimedLayer,
     ClaimedTotal,
     Claims,
+    Unread,
     claimed_layer,
     kind_of,
+    value_of,
 )
 from alexnet.architecture.quantities import parse_amount, parse_shape
 from alexnet.errors import ClaimsError
@@ -26,8 +31,7 @@ from alexnet.errors import ClaimsError
 _HEADINGS = {
     "name": ";layer;layers;name;layer name;layer (type);stage;block",
     "kind": "type;kind;layer type;operation;op",
-    "filters": "filters;filter;#filters;no. of filters;number of filters;kernels;channels;k;feature maps;"
-    "feature map;maps;depth;out channels;num filters;no. of kernels;number of kernels;#kernels;"
+    "filters": "filters;filter;kernels;channels;k;feature maps;feature map;maps;depth;out channels;"
     "output channels;filter number",
     "kernel": "kernel;kernel size;size;filter size;f;window;window size;size/kernel;size / kernel;"
     "filter/kernel size;kernel/pool size",
@@ -35,21 +39,29 @@ _HEADINGS = {
     "padding": "padding;pad;p;pads",
     "groups": "groups;group;g",
     "units": "units;nodes",
-    "input": "input;input shape;input size;in;in shape",
-    "output": "output;output shape;output size;out;tensor size;activation shape;out shape;feature map size;"
-    "size of feature map;output dimension;output dimensions",
-    "neurons": "neurons;no. of neurons;number of neurons;#neurons;activation size",
-    "weights": "weights;#weights;number of weights",
-    "biases": "biases;bias;#biases",
-    "parameters": "parameters;params;param;param #;#params;#parameters;# params;# parameters;parameter count;"
-    "number of parameters;no. of parameters;trainable parameters;total parameters",
-    "macs": "macs;mac;multiply-adds;mult-adds;madds;multiply-accumulates;# macs",
+    "input": "input;inputs;input shape;input size;in;in shape;input dimension;input dimensions",
+    "output": "output;outputs;output shape;output size;out;tensor size;activation shape;out shape;"
+    "feature map size;size of feature map;output dimension;output dimensions",
+    "neurons": "neurons;activation size",
+    "weights": "weights",
+    "biases": "biases;bias",
+    "parameters": "parameters;params;param;parameter count;trainable parameters;total parameters",
+    "macs": "macs;mac;multiply-adds;mult-adds;madds;multiply-accumulates",
     "flops": "flops;flop;operations;ops",
     "bytes": "bytes;param bytes;memory;parameter memory;parameter bytes",
     "activation_bytes": "output bytes;activation bytes;activation memory",
+    "receptive_field": "receptive field;receptive field size;rf;rf size",
+    "receptive_stride": "its stride;receptive stride;effective stride;cumulative stride;jump",
 }
-_FIELD_OF = {heading: field for field, headings in _HEADINGS.items() for heading in headings.split(";")}
+_FIELD_OF = {heading: name for name, headings in _HEADINGS.items() for heading in headings.split(";")}
+_FORMS = {
+    **dict.fromkeys(RECEPTIVE, "pixels, a whole number"),
+    **dict.fromkeys(SHAPES, "a shape such as 55x55x96"),
+    **dict.fromkeys(WHOLE, "a whole number, of a window 3 or 3x3"),
+    **dict.fromkeys(("filters", "units"), "a whole number such as 96, or 48x2 on two GPUs"),
+}
 _NOTHING = ("", "-", "–", "—", "n/a", "na", "none", "/", "x", "--", "---")
+_SCALED = re.compile(r"[(\[,]\s*(?:in\s+)?(\w+)\s*[)\]]?\s*$")  # of a heading: Params (K), Memory [MB]
 
 
 def read_markdown(text: str, *, where: str) -> Claims:
@@ -79,99 +91,219 @@ def read_csv(text: str, *, where: str) -> Claims:
     return _from_tables([[row for row in rows if any(row)]], where)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Column:
+    """What a column speaks of."""
+
+    heading: str  # as printed
+    field: str | None  # one of _HEADINGS; None where it is none of them
+    scale: str = ""  # of its figures, where the heading says it: K, MB, x 10^6
+
+
+@dataclass(kw_only=True)
+class _Row:
+    """The cells of one row, by what they speak of."""
+
+    where: str
+    cells: dict[str, str] = field(default_factory=dict)
+    unread: list[Unread] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.cells.get("name") or self.cells.get("kind", "")
+
+    def leave(self, heading: str, text: str, reason: str) -> None:
+        self.unread.append(Unread(where=self.name or "table", field=heading, text=text, reason=reason))
+
+
 def _from_tables(tables: Sequence[Sequence[Sequence[str]]], where: str) -> Claims:
-    layers: list[ClaimedLayer] = []
-    totals: list[ClaimedTotal] = []
+    listed: list[_Row] = []
+    sums: list[_Row] = []
+    unread: list[Unread] = []
     for table in tables:
-        fields = _fields(table) if table else []
-        if not {"name", "kind"} & set(fields) or not set(fields) - {"name", "kind", None}:
+        columns = _columns(table) if table else []
+        fields = {column.field for column in columns}
+        if not {"name", "kind"} & fields or not fields - {"name", "kind", None}:
             continue
-        for number, cells in enumerate(table[1:], 1):
-            row = _row(fields, cells)
-            if row.get("name", "").lower().startswith(("total", "sum", "all layers", "overall")):
-                totals.append(_total_row(row))
-            elif row and not {"name", "kind"} & row.keys():
-                if number < len(table) - 1:
-                    raise ClaimsError(f"{where}: row {number}: has no name; must have one, or be the last")
-                totals.append(_total_row(row))
-            elif row:
-                layers.append(_layer(row, f"{where}: row {number}"))
-            if len(layers) > MOST_LAYERS:
-                raise ClaimsError(f"{where}: over {MOST_LAYERS:,} layers; no more are audited")
-    if not layers and not totals:
+        unread += _unknown(columns, table[1:])
+        rows = [
+            row
+            for number, cells in enumerate(table[1:], 1)
+            if (row := _row(columns, cells, f"{where}: row {number}")).cells
+        ]
+        layers = [row for row in rows if row.name and not _is_total(row)]
+        for row in rows[:-1]:
+            if not row.name:
+                raise ClaimsError(f"{row.where}: has no name; must have one, or be the last")
+        sums += [row for row in rows if row not in layers]
+        if not _merged(listed, layers):
+            listed += layers
+        if len(listed) > MOST_LAYERS:
+            raise ClaimsError(f"{where}: over {MOST_LAYERS:,} layers; no more are audited")
+    if not listed and not sums:
         raise ClaimsError(
             f"{where}: no table of layers; must have headings such as Layer and Output or Parameters"
         )
-    entering = next((layer for layer in layers if layer.name.lower().startswith("input")), None)
-    given = (entering.shape("output") or entering.shape("input")) if entering is not None else None
+    relations: list[str] = []
+    layers_read = [_layer(row, relations) for row in listed]
+    totals = [_total(row, relations) for row in sums]
+    unread += [each for row in (*listed, *sums) for each in row.unread]
+    entering = next((layer for layer in layers_read if layer.name.lower().startswith("input")), None)
     return Claims(
         title=where,
-        input=given,
-        layers=tuple(layer for layer in layers if layer is not entering),
+        input=(entering.shape("output") or entering.shape("input")) if entering is not None else None,
+        entering=entering,
+        layers=tuple(layer for layer in layers_read if layer is not entering),
         totals=tuple(total for total in totals if total.claims),
+        relations=tuple(relations),
+        unread=tuple(unread),
     )
 
 
-def _fields(table: Sequence[Sequence[str]]) -> list[str | None]:
+def _is_total(row: _Row) -> bool:
+    return row.cells.get("name", "").lower().startswith(("total", "sum", "all layers", "overall"))
+
+
+def _merged(listed: Sequence[_Row], layers: Sequence[_Row]) -> bool:
+    """Whether `layers` speak of layers that are `listed` already; what they say is added to those."""
+    before, names = ([row.name.lower() for row in rows] for rows in (listed, layers))
+    if not names or not set(names) <= set(before):
+        return False
+    if before != names and (len(set(before)) < len(before) or len(set(names)) < len(names)):
+        return False
+    for place, row in enumerate(layers):
+        known = listed[place if before == names else before.index(names[place])]
+        known.unread += row.unread
+        for name, printed in row.cells.items():
+            if known.cells.setdefault(name, printed) != printed:
+                known.leave(name, printed, f"an earlier table says {known.cells[name]}, which is judged")
+    return True
+
+
+def _columns(table: Sequence[Sequence[str]]) -> list[_Column]:
     """What each column speaks of: its heading, and its cells where the heading may mean two things."""
-    fields = [_field(heading) for heading in table[0]]
-    for place, field in enumerate(fields):
-        if field == "name" and "name" in fields[:place]:
-            fields[place] = "kind"
-        if field == "kernel":
-            cells = [row[place] for row in table[1:] if place < len(row)]
-            volumes = sum(len(parse_shape(cell) or ()) == 3 for cell in cells)
-            if 2 * volumes > len(cells):  # "Size" of what comes out, not of the window
-                fields[place] = "output"
-    return fields
+    columns: list[_Column] = []
+    for place, heading in enumerate(table[0]):
+        plain = re.sub(r"[*`_]", "", heading.lower()).strip()
+        bare = re.sub(r"\s*[\(\[].*?[\)\]]", "", plain).partition(",")[0].strip()
+        counted = re.sub(r"^(?:#|no\.? of|number of|num\.?)\s*|\s*#$", "", bare)
+        name = next((_FIELD_OF[each] for each in (plain, bare, counted or plain) if each in _FIELD_OF), None)
+        shapes = [parse_shape(row[place]) or () for row in table[1:] if place < len(row)]
+        if name == "name" and any(column.field == "name" for column in columns):
+            name = "kind"
+        if name == "kernel" and bare == "size" and 2 * sum(len(shape) == 3 for shape in shapes) > len(shapes):
+            name = "output"  # "Size" of what comes out, not of the window
+        windows = sum(len(shape) > 1 and shape[0] == shape[1] for shape in shapes)
+        if name == "filters" and windows and windows >= sum(len(shape) == 1 for shape in shapes):
+            name = "kernel"  # "Filter", 11x11: the window of one, not how many
+        scale = _scale(plain, name) if name in COUNTS else ""
+        scaled = parse_amount(f"1 {scale}")
+        if name in ("parameters", "weights") and scaled is not None and scaled.byte_text:
+            name = "bytes"
+        columns.append(_Column(heading=heading, field=name, scale=scale))
+    return columns
 
 
-def _field(heading: str) -> str | None:
-    plain = re.sub(r"[*`_]", "", heading.lower()).strip()
-    bare = re.sub(r"\s*[\(\[].*?[\)\]]", "", plain).strip()
-    return _FIELD_OF.get(plain, _FIELD_OF.get(bare))
+def _scale(heading: str, name: str | None) -> str:
+    """What a heading says that its figures are multiplied by, as it stands behind a figure."""
+    if power := re.search(r"10\s*(?:\^|\*\*)?\s*\{?([\d⁰¹²³⁴⁵⁶⁷⁸⁹]+)\}?\s*[)\]]", heading):
+        return f"x 10^{power[1]}" if power[1].isascii() else f"x 10{power[1]}"
+    word = match[1] if (match := _SCALED.search(heading)) else ""
+    amount = parse_amount(f"1 {word}")
+    if amount is None or (word == "b" and name in ("bytes", "activation_bytes")):
+        return ""
+    return word.upper() if amount.value != 1 else ""
 
 
-def _row(fields: Sequence[str | None], cells: Sequence[str]) -> dict[str, str]:
-    row: dict[str, str] = {}
-    for field, cell in zip(fields, cells, strict=False):
+def _unknown(columns: Sequence[_Column], rows: Sequence[Sequence[str]]) -> list[Unread]:
+    """The columns of figures whose heading is none of those that are read."""
+    found = []
+    for place, column in enumerate(columns):
+        cells = [row[place] for row in rows if place < len(row) and re.search(r"\d", row[place])]
+        numbered = [str(number) for number in range(len(cells) + 1)]
+        if column.field is not None or not cells or cells in (numbered[1:], numbered[:-1]):
+            continue
+        more = f" and {len(cells) - 1} more" if len(cells) > 1 else ""
+        reason = "this heading is none of those that are read (docs/audit.md)"
+        found.append(Unread(where="table", field=column.heading, text=f"{cells[0]}{more}", reason=reason))
+    return found
+
+
+def _row(columns: Sequence[_Column], cells: Sequence[str], where: str) -> _Row:
+    row = _Row(where=where)
+    twice: list[tuple[str, str]] = []
+    for column, cell in zip(columns, cells, strict=False):
         printed = cell.strip().strip("*`").strip()
-        if field is not None and field not in row and printed.lower() not in _NOTHING:
-            row[field] = printed
+        if column.field is None or printed.lower() in _NOTHING:
+            continue
+        if column.scale and re.fullmatch(r"[~≈]?\s*\d[\d.,]*", printed):
+            printed = f"{printed} {column.scale}"
+        if row.cells.setdefault(column.field, printed) != printed:
+            twice.append((column.heading, printed))
+    for heading, printed in twice:
+        row.leave(heading, printed, "another column of the table is read for this")
+    for cell in cells[len(columns) :]:
+        if re.search(r"\d", cell):
+            row.leave("a cell without a heading", cell, "the row has more cells than there are headings")
     return row
 
 
-def _layer(row: dict[str, str], where: str) -> ClaimedLayer:
-    name = row.get("name") or row["kind"]
-    kind = kind_of(row["kind"]) if kind_of(row.get("kind", "")) != "other" else kind_of(name)
-    if "kind" not in row and name.lower() == "output" and row.get("parameters", row.get("weights")) == "0":
+def _layer(row: _Row, relations: list[str]) -> ClaimedLayer:
+    name = row.name
+    told = row.cells.get("kind", "")
+    kind = kind_of(told) if kind_of(told) != "other" else kind_of(name)
+    given = row.cells.get("parameters", row.cells.get("weights"))
+    if "kind" not in row.cells and name.lower() == "output" and given == "0":
         kind = "other"  # the last layer's answers once more
     values: dict[str, object] = {"name": name, "kind": kind}
-    for field, printed in row.items():
-        if field in ("name", "kind"):
-            continue
-        if field == "padding" and printed.lower() in ("valid", "same"):
-            values["padding"] = printed.lower()
-            continue
-        if field == "filters" and kind != "conv":
-            continue  # of a pool the depth of what comes, of a dense layer its units: told by the output
-        if field in SHAPES:
-            if parse_shape(printed) is not None:
-                values[field] = printed
-        elif field in COUNTS:
-            if parse_amount(printed) is not None:
-                values[field] = printed
-        elif parse_shape(printed) is not None:
-            values[field] = printed
-    if kind in PASSING:
-        values = {key: values[key] for key in ("name", "kind", "input", "output") if key in values}
-    return claimed_layer(values, where=where)
+    for column, printed in _split(row.cells).items():
+        if column == "padding" and printed.lower() in ("valid", "same"):
+            values[column] = printed.lower()
+        elif column == "filters" and kind == "dense":
+            values.setdefault("units", _value(row, "units", printed, relations))
+        else:
+            values[column] = _value(row, column, printed, relations)
+    return claimed_layer({key: value for key, value in values.items() if value is not None}, where=row.where)
 
 
-def _total_row(row: dict[str, str]) -> ClaimedTotal:
+def _split(cells: Mapping[str, str]) -> dict[str, str]:
+    """The cells without name and kind, and what stands in one for two: 96@11x11, 11x11x3x96, params in MB."""
+    split = {name: printed for name, printed in cells.items() if name not in ("name", "kind")}
+    kernel = split.get("kernel", "")
+    if match := re.fullmatch(r"\(?(\d+)\s*@\s*(.+?)\)?", kernel):
+        split["kernel"] = match[2]
+        split.setdefault("filters", match[1])
+    elif len(shape := parse_shape(kernel) or ()) == 4 and shape[0] == shape[1]:
+        split.setdefault("filters", str(shape[3]))
+    for name in ("parameters", "weights"):
+        amount = parse_amount(split.get(name, ""))
+        if amount is not None and amount.byte_text and "bytes" not in split:
+            split["bytes"] = split.pop(name)
+    return split
+
+
+def _value(row: _Row, name: str, printed: str, relations: list[str]) -> str | None:
+    """What a cell says, as printed; an equation in it is a relation too, and its figure is the claim."""
+    left, equals, right = printed.rpartition("=")
+    sides = (left, right, printed) if name in SHAPES else (right, printed)
+    if equals and re.search(r"\d", left) and re.search(r"\d", right) and len(printed) <= MOST_CHARACTERS:
+        relations.append(printed)
+    for side in sides if equals else (printed,):
+        try:
+            value_of(name, side.strip(), "")
+        except ClaimsError:
+            continue
+        return side.strip()
+    row.leave(name, printed, f"cannot be read; must be {_FORMS.get(name, 'a number such as 34,848 or 1.4M')}")
+    return None
+
+
+def _total(row: _Row, relations: list[str]) -> ClaimedTotal:
     claims = {}
-    for field in COUNTS:
-        amount = parse_amount(row[field]) if field in row else None
-        if amount is not None:
-            claims[field] = Claim(where="total", field=field, text=row[field], value=amount)
+    for name, printed in _split(row.cells).items():
+        if name not in COUNTS:
+            if re.search(r"\d", printed):
+                row.leave(name, printed, "of layers together no such figure is computed")
+        elif (text := _value(row, name, printed, relations)) is not None:
+            claims[name] = Claim(where="total", field=name, text=text, value=value_of(name, text, row.where))
     return ClaimedTotal(of="all", claims=claims)

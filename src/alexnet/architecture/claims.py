@@ -29,23 +29,28 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Literal, get_args
 
 from alexnet.architecture.network import Shape, suggest
 from alexnet.architecture.quantities import Amount, parse_amount, parse_shape
 from alexnet.errors import ClaimsError
 
-Kind = Literal["conv", "maxpool", "avgpool", "dense", "other"]
-PASSING: tuple[Kind, ...] = ("avgpool", "other")
+Kind = Literal["conv", "maxpool", "avgpool", "dense", "batchnorm", "other"]
+PASSING: tuple[Kind, ...] = ("avgpool", "batchnorm", "other")
 """Kinds that are not computed: all but an average pooling give the shape that reaches them."""
+
+_WEIGHTLESS = ("norm", "lrn", "relu", "drop", "softmax", "flatten", "activation", "input")
 
 WHOLE = ("kernel", "stride", "padding", "filters", "groups", "units")
 SHAPES = ("input", "output")
 COUNTS = ("neurons", "weights", "biases", "parameters", "macs", "flops", "bytes", "activation_bytes")
-FIELDS = (*WHOLE, *SHAPES, *COUNTS)
+RECEPTIVE = ("receptive_field", "receptive_stride")
+FIELDS = (*WHOLE, *SHAPES, *COUNTS, *RECEPTIVE)
 TOTALS = ("layers", *COUNTS)
 
 MOST_LAYERS = 2_000
+MOST_CHARACTERS = 300  # of a relation
 
 Value = int | Shape | Amount
 
@@ -90,6 +95,16 @@ class ClaimedTotal:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Unread:
+    """Something printed in a table that is not read as a claim, and why."""
+
+    where: str  # the layer's name, or "table" for a whole column
+    field: str  # the column
+    text: str  # as printed
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Claims:
     """Everything that one publication claims."""
 
@@ -99,9 +114,11 @@ class Claims:
     batch: int | None = None  # stated; None where it says nothing of one
     half_padding: bool = False  # padding=1 means half the kernel
     rounding: str | None = None  # "down", "up", or not stated
+    entering: ClaimedLayer | None = None  # a row of the input itself, with the figures claimed of it
     layers: tuple[ClaimedLayer, ...] = ()
     totals: tuple[ClaimedTotal, ...] = ()
     relations: tuple[str, ...] = ()
+    unread: tuple[Unread, ...] = ()
 
 
 def kind_of(name: str) -> Kind:
@@ -114,9 +131,9 @@ def kind_of(name: str) -> Kind:
     """
     parts = re.split(r"[+&,/(\[]|\band\b|\bwith\b", name.lower())
     word = next((part for part in parts if part.strip()), "")
-    if any(
-        part in word for part in ("norm", "lrn", "relu", "drop", "softmax", "flatten", "activation", "input")
-    ):
+    if re.match(r"\s*bn", word) or ("batch" in word and "norm" in word):
+        return "batchnorm"
+    if weightless(word):
         return "other"
     if "pool" in word or word.strip().startswith(("mp", "max")):
         return "avgpool" if re.search("avg|average|adaptive|global", word) else "maxpool"
@@ -127,6 +144,15 @@ def kind_of(name: str) -> Kind:
     ) or word.startswith("output"):
         return "dense"
     return "other"
+
+
+def weightless(name: str) -> bool:
+    """Whether a name speaks of a layer that is none of those computed and carries no weights.
+
+    >>> weightless("ReLU 3"), weightless("Inception")
+    (True, False)
+    """
+    return any(part in name.lower() for part in _WEIGHTLESS)
 
 
 def read_toml(text: str, *, where: str) -> Claims:
@@ -196,7 +222,7 @@ def claimed_layer(table: Mapping[str, Any], *, where: str) -> ClaimedLayer:
         table = {field: value for field, value in table.items() if field != "padding"}
     claims = {
         field: Claim(
-            where=name, field=field, text=str(value), value=_value(field, value, f"{where} ({name})")
+            where=name, field=field, text=str(value), value=value_of(field, value, f"{where} ({name})")
         )
         for field, value in table.items()
         if field in FIELDS
@@ -219,7 +245,7 @@ def _total(table: Mapping[str, Any], where: str) -> ClaimedTotal:
             where="total" if told == "all" else f"total of {told}",
             field=field,
             text=str(value),
-            value=_value(field, value, where),
+            value=value_of(field, value, where),
         )
         for field, value in table.items()
         if field in TOTALS
@@ -230,25 +256,29 @@ def _total(table: Mapping[str, Any], where: str) -> ClaimedTotal:
 def _relation(table: Mapping[str, Any], where: str) -> str:
     _refuse_unknown(table, ("text",), where)
     text = table.get("text")
-    if not isinstance(text, str) or "=" not in text or len(text) > 300:
+    if not isinstance(text, str) or "=" not in text or len(text) > MOST_CHARACTERS:
         raise ClaimsError(f"{where}: text={str(text)[:60]!r}; must be a text such as '2 x 3 = 6'")
     return text
 
 
-def _value(field: str, value: object, where: str) -> Value:
+def value_of(field: str, value: object, where: str) -> Value:
+    """What a printed value of a field says; ClaimsError, beginning with `where`, where it says nothing."""
     if field in SHAPES:
         return _shape(value, f"{where}: {field}")
     text = str(value)
     if isinstance(value, int | float | str) and not isinstance(value, bool):
         if field in TOTALS:
             amount = parse_amount(text)
-            if amount is not None:
+            if amount is not None and "%" not in text:
                 return amount
         else:
             number = parse_shape(text) if isinstance(value, str) else None
             whole = int(value) if isinstance(value, int) else None
-            # 11x11 is a kernel of 11, 2x2 a stride of 2.
-            if number and len(set(number[:2])) == 1:
+            # 11x11 is a kernel of 11, 2x2 a stride of 2; filters of 48x2 are 48 on each of two GPUs.
+            if number and field in ("filters", "units"):
+                halves = len(number) == 2 and 2 in number
+                whole = prod(number) if halves or len(number) == 1 else None
+            elif number and len(set(number[:2])) == 1:
                 whole = number[0]
             if whole is not None and 0 <= whole < 10**9:
                 return whole

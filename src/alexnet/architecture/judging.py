@@ -21,7 +21,7 @@ from alexnet.architecture.places import (
     as_in,
     hyperparameter,
 )
-from alexnet.architecture.quantities import Amount, as_binary
+from alexnet.architecture.quantities import Amount, as_binary, parse_shape
 from alexnet.architecture.wording import arithmetic, true_figure
 from alexnet.architecture.zoo import NETWORKS
 
@@ -31,6 +31,27 @@ FIGURES = ("output", *COUNTS)  # what follows from a layer's input and hyperpara
 def _in_binary(claim: Claim) -> Claim | None:
     binary = as_binary(claim.value) if isinstance(claim.value, Amount) else None
     return None if binary is None else replace(claim, value=binary)
+
+
+def _of_a_dense_layer(claim: Claim, row: LayerSummary) -> Finding:
+    """A window that is claimed of a dense layer: the convolution that it may be written as."""
+    usual = {"stride": (1,), "padding": (0,), "groups": (1,), "kernel": (1, row.input[0])}
+    if claim.value in usual[claim.field]:
+        return judged(claim, "ok", "as of the convolution that it can be written as")
+    return judged(claim, "unsupported", f"a fully connected layer has no {claim.field}")
+
+
+def _reaches_otherwise(claim: Claim, row: LayerSummary) -> tuple[str, str] | None:
+    """Where a window is printed with its depth, 11x11x3: what is wrong with that, and the window as it is."""
+    printed = parse_shape(claim.text) or ()
+    if len(printed) < 3 or len(row.input) != 3:
+        return None
+    depth = row.input[2] // (row.groups or 1)
+    if printed[2] not in (depth, row.input[2], row.output[2] if len(printed) == 3 else depth):
+        return f"a filter reaches over {depth} channels", f"{printed[0]}x{printed[1]}x{depth}"
+    if len(printed) == 4 and printed[3] != row.output[2]:
+        return f"there are {row.output[2]} filters", f"{printed[0]}x{printed[1]}x{depth}x{row.output[2]}"
+    return None
 
 
 @dataclass(kw_only=True)
@@ -88,6 +109,10 @@ class ClaimJudge:
                     routes=(blamed[name], *routes),
                 )
             return self._wrong_figure(index, claim, row, routes)
+        if name in STATED and row.kind == "dense" and name not in ("units", "filters"):
+            return _of_a_dense_layer(claim, row)
+        if name == "kernel" and (told := _reaches_otherwise(claim, row)):
+            return judged(claim, "error", told[0], correction=told[1])
         if name in STATED:
             return self._compare(index, claim)
         words = holds(claim, row, batch=self.batch) or ""

@@ -11,7 +11,7 @@ from functools import cached_property
 from math import prod
 
 from alexnet.architecture.arithmetic import LayerSummary, shape_text
-from alexnet.architecture.claims import PASSING, Claim, ClaimedLayer
+from alexnet.architecture.claims import PASSING, RECEPTIVE, SHAPES, Claim, ClaimedLayer
 from alexnet.architecture.diagnosis import (
     OPEN,
     Setting,
@@ -26,12 +26,14 @@ from alexnet.architecture.findings import Finding, Status, judged
 from alexnet.architecture.judging import FIGURES, ClaimJudge
 from alexnet.architecture.layers import MaxPool
 from alexnet.architecture.network import Shape
+from alexnet.architecture.passing import judge_depth, judge_passing
 from alexnet.architecture.places import (
     Pools,
     Reference,
     hyperparameter,
 )
 from alexnet.architecture.quantities import shape_readings
+from alexnet.architecture.receptive import Sight
 from alexnet.architecture.wording import arithmetic, either, true_figure
 from alexnet.architecture.zoo import NETWORKS
 
@@ -54,40 +56,71 @@ class LayerAudit(ClaimJudge):
 
     def layers(self) -> tuple[list[Finding], list[tuple[ClaimedLayer, LayerSummary | None]]]:
         """Judge the layers in order: the findings, and each layer's true figures where they can be told."""
-        found: list[Finding] = []
-        rows: list[tuple[ClaimedLayer, LayerSummary | None]] = []
         arriving = self._first_input()
-        for index, layer in enumerate(self.claims.layers):
+        sight = Sight()
+        found = self._entering(arriving)
+        rows: list[tuple[ClaimedLayer, LayerSummary | None]] = []
+        for index, listed in enumerate(self.claims.layers):
+            layer, apart = _taken_apart(listed)
             if layer.kind in PASSING:
                 found += self._pass_through(layer, arriving)
                 printed = layer.shape("output")
-                arriving = _reading(printed, arriving) if printed else arriving
+                leaving = _reading(printed, arriving) if printed else arriving
+                sight.past(layer, arriving, leaving)
+                found += [sight.judge(claim) for claim in apart]
+                arriving = leaving
                 rows.append((layer, None))
                 continue
             following = next(
                 (other for other in self.claims.layers[index + 1 :] if other.kind not in PASSING), None
             )
-            told, row, arriving = self._layer(index, layer, arriving, following)
+            told, row, leaving = self._layer(index, layer, arriving, following)
+            sight.through(row, arriving)
+            arriving = leaving
+            made = (row.output,) if row is not None else arriving
             found += told
+            found += [
+                sight.judge(claim) if claim.field in RECEPTIVE else judge_depth(claim, made)
+                for claim in apart
+            ]
             rows.append((layer, row))
         return found, rows
 
     def _first_input(self) -> tuple[Shape, ...]:
         """What may reach the first layer."""
         if self.claims.input is not None:
-            return shape_readings(self.claims.input)[:1]
+            given = shape_readings(self.claims.input)[0]
+            if given[-1] == 0:  # a picture without its depth: in colour, or grey
+                return tuple((*given[:2], depth) for depth in (3, 1))
+            return (given,)
         first = next((layer for layer in self.claims.layers if layer.kind not in PASSING), None)
         if self.single is not None and (first is None or "input" not in first.claims):
             return (NETWORKS[self.single].input,)
         return ()
 
+    def _entering(self, given: tuple[Shape, ...]) -> list[Finding]:
+        """The findings of a row of the input itself."""
+        layer = self.claims.entering
+        if layer is None:
+            return []
+        shapes = {name: claim for name, claim in layer.claims.items() if name in SHAPES}
+        if (count := layer.claims.get("filters")) is not None and count.value == 1:
+            shapes["filters"] = count  # one picture
+        rest = {name: claim for name, claim in layer.claims.items() if name not in shapes}
+        return [
+            *(self.compare_input(claim, given[0]) for claim in shapes.values() if given),
+            *self._pass_through(replace(layer, claims=rest), given),
+        ]
+
     def _pass_through(self, layer: ClaimedLayer, arriving: tuple[Shape, ...]) -> list[Finding]:
         found = []
+        printed_output = layer.shape("output")
+        leaving = (_reading(printed_output, arriving) if printed_output else ()) or arriving
         for claim in layer.claims.values():
             printed = claim.value
             if not isinstance(printed, tuple):
-                continue
-            if not arriving:
+                found.append(judge_passing(claim, layer, leaving, batch=self.batch))
+            elif not arriving:
                 found.append(judged(claim, "unsupported", "what reaches it is not said"))
             elif any(shape_is(printed, shape) for shape in arriving):
                 found.append(judged(claim, "ok", "the shape of what reaches it"))
@@ -184,6 +217,14 @@ class LayerAudit(ClaimJudge):
     ) -> tuple[list[Finding], LayerSummary | None, tuple[Shape, ...]]:
         """A layer of which too little is said: it is taken to be that of the network in the same place."""
         found = [self.by_reference(index, claim, missing) for claim in layer.claims.values()]
+        if any(each.where == layer.name for each in self.claims.unread):  # it may be said, and not be read
+            told = f"{missing} is not read"
+            found = [
+                replace(each, status="unsupported", reason=told, correction="")
+                if each.status == "error"
+                else each
+                for each in found
+            ]
         reference = self.stands_for(index)
         row = reference.row if reference is not None else None
         return found, row, onward or ((row.output,) if row is not None else ())
@@ -393,6 +434,16 @@ class LayerAudit(ClaimJudge):
                 reason = f"{as_stated}it needs {', or '.join(routes)}, which is not said"
                 found.append(judged(claim, "unsupported", reason, routes=routes))
         return found
+
+
+def _taken_apart(layer: ClaimedLayer) -> tuple[ClaimedLayer, list[Claim]]:
+    """A layer, and those of its claims that do not follow from its input and its hyperparameters.
+
+    Receptive fields, and "filters" of a pooling layer, which are the depth of what passes.
+    """
+    apart = (*RECEPTIVE, *(("filters",) if layer.kind == "maxpool" else ()))
+    claims = {name: claim for name, claim in layer.claims.items() if name not in apart}
+    return replace(layer, claims=claims), [layer.claims[name] for name in apart if name in layer.claims]
 
 
 def _next_input(layer: ClaimedLayer, following: ClaimedLayer | None, pools: Pools) -> Claim | None:

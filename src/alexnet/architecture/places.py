@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from alexnet.architecture.arithmetic import LayerSummary
-from alexnet.architecture.claims import Claim, Claims
+from alexnet.architecture.claims import PASSING, RECEPTIVE, Claim, Claims
 from alexnet.architecture.diagnosis import holds
 from alexnet.architecture.layers import Conv, Dense, MaxPool
 from alexnet.architecture.summary import Summary, summarize
@@ -64,7 +64,11 @@ def nearest(claims: Claims, named: str | None) -> Nearest | None:
     for name in dict.fromkeys([*([named] if named in NETWORKS else []), *ALEXNETS, *NETWORKS]):
         agree = total = 0
         for claimed, reference in zip(claims.layers, align(claims, str(name)), strict=True):
+            if claimed.kind in PASSING:
+                continue
             for field, claim in claimed.claims.items():
+                if field in RECEPTIVE:  # follow from the layers before, which need not be listed
+                    continue
                 total += 1
                 agree += reference is not None and as_in(claim, field, reference, claims.batch or 1)
         if total and (best is None or agree > best[1]):

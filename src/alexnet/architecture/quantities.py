@@ -48,10 +48,15 @@ _ABOUT = re.compile(
 )
 _NUMBER = re.compile(
     r"(?P<digits>\d{1,3}(?:[,'_ \u00a0\u2009\u202f]\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)"
-    r"(?:\s*(?:e|[x×*·]\s*10\s*(?:\^|\*\*)?)\s*\{?\+?(?P<power>-?\d{1,3})\}?)?"
+    r"(?:\s*(?:e|[x×*·⨯✕]\s*10\s*(?:\^|\*\*)?)\s*\{?\+?(?P<power>-?\d{1,3})\}?)?"
     r"\s*(?P<suffix>[a-zA-Z]*)",
     re.IGNORECASE,
 )
+_COUNTED = re.compile(
+    r"(?<=[\d)\]])\s*-?\s*(?:neurons?|units?|nodes?|channels?|pixels?|px|(?:feature )?maps?|filters?|kernels?"
+    r"|features?|outputs?|classes)$",
+    re.IGNORECASE,
+)  # behind a shape, the word for what it counts
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 _LONGEST = 200  # characters of one figure; what is longer is none
 
@@ -100,11 +105,13 @@ def parse_amount(text: str) -> Amount | None:
     )
 
 
-def _scale(suffix: str, rest: str) -> tuple[int | None, str]:
+def _scale(suffix: str, rest: str) -> tuple[int | Fraction | None, str]:
     """What the letters behind a number multiply it by, and the unit of bytes if they are one."""
     # "60M parameters", "61 million", "1.4 GFLOPs", "4096 neurons": the word for what is counted says nothing.
     if re.search(r"\d", rest):
         return None, ""
+    if rest.lstrip().startswith("%"):
+        return (None, "") if suffix else (Fraction(1, 100), "")
     word = suffix.lower()
     if word in _SCALES and word != "b":
         return _SCALES[word], ""
@@ -126,16 +133,23 @@ def _scale(suffix: str, rest: str) -> tuple[int | None, str]:
 def agreement(amount: Amount, true: int | Fraction) -> Agreement | None:
     """Whether `true` is the amount, exactly or at the precision in which it is printed.
 
-    Rounded to the nearest or cut off, as people do; an approximation may be off by its last digit.
+    Rounded to the nearest or cut off, as people do, but not by a tenth of itself where a round number may
+    as well be the figure; an approximation may be off by its last digit.
 
     >>> agreement(parse_amount("62.3M"), 62_378_344), agreement(parse_amount("27.55 million"), 28_813_344)
     ('rounded', None)
+    >>> agreement(parse_amount("200"), 256)
     """
     if amount.value == true:
         return "exact"
     off = true - amount.value
+    near = abs(off) <= amount.value / 10
     if amount.unit > 1 or amount.value.denominator > 1 or amount.byte_text:
-        if abs(off) <= amount.unit / 2 or 0 <= off < amount.unit:
+        # "0.1M" and "1K" show to which digit they are rounded; the noughts of "200" may be its digits.
+        shows = not amount.text[-1:].isdigit() or amount.value.denominator > 1
+        if abs(off) <= amount.unit / 2 and (near or shows):
+            return "rounded"
+        if 0 <= off < amount.unit and near:  # cut off
             return "rounded"
         # What is said to be about right may be off by its last digit, but not by a tenth of itself.
         if amount.about and abs(off) <= min(amount.unit, amount.value / 10):
@@ -159,21 +173,26 @@ def as_binary(amount: Amount) -> Amount | None:
 def parse_shape(text: str) -> Shape | None:
     """The numbers of a printed shape in the order in which they are printed, or None where it is none.
 
-    A batch that is not a number (None, N, ?, -1) is left out, and so is what follows "=".
+    A batch that is not a number (None, N, ?, -1) is left out, and so is what follows "=", and the word for
+    what is counted.
 
     >>> parse_shape("55 x 55 x 96"), parse_shape("(None, 96, 55, 55)"), parse_shape("9,216")
     ((55, 55, 96), (96, 55, 55), (9216,))
+    >>> parse_shape("26X26X256 (conv)"), parse_shape("4,096 neurons")
+    ((26, 26, 256), (4096,))
     """
     printed = text.strip().strip("*`").strip()
     if len(printed) > _LONGEST:
         return None
     printed = re.sub(r"\$|\\times|\\", lambda m: "x" if m[0] == "\\times" else "", printed)
     printed = printed.partition("=")[0].strip()
+    printed = re.sub(r"(?<=[\d)\]}])\s*\([^()\d]+\)$", "", printed)
+    printed = re.sub(_COUNTED, "", printed).strip()
     if re.fullmatch(r"\d{1,3}(?:,\d{3})+", printed):
         return (int(printed.replace(",", "")),)
     inner = printed.strip("()[]{} ")
     inner = re.sub(r"^(\d+)\s*@\s*(.+)$", r"\2x\1", inner)
-    parts = [part.strip() for part in re.split(r"\s*[x×*·,]\s*|\s+by\s+", inner) if part.strip()]
+    parts = [part.strip() for part in re.split(r"\s*[xX×*·⨯✕,]\s*|\s+by\s+", inner) if part.strip()]
     if parts and re.fullmatch(r"none|n|b|batch|\?|-1", parts[0], re.IGNORECASE):
         parts = parts[1:]
     if not parts or len(parts) > 4 or not all(re.fullmatch(r"\d{1,9}", part) for part in parts):
@@ -185,9 +204,18 @@ def shape_readings(printed: Shape) -> tuple[Shape, ...]:
     """What a printed shape can mean, as height x width x depth, the likeliest first.
 
     Two numbers are height and width (depth unknown, 0); three are height x width x depth, or depth first
-    where that alone makes it square; a first number of 1 before three others is a batch.
+    where that alone makes it square; a first number before three others is a batch, or as many GPUs with a
+    part of the depth each, as a last number of 2 is (Krizhevsky et al. 2012, figure 2).
+
+    >>> shape_readings((55, 55, 48, 2))
+    ((55, 55, 96),)
     """
     if len(printed) == 4:
+        first, second, third, fourth = printed
+        if first == second and fourth == 2 and second != third:
+            return ((first, second, third * fourth),)
+        if first == 2 and second == third:
+            return (*shape_readings(printed[1:]), (second, third, first * fourth))
         return shape_readings(printed[1:])
     if len(printed) == 2:
         return ((*printed, 0),)

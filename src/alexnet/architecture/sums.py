@@ -53,6 +53,11 @@ def _judge(
             return judged(
                 claim, "ok" if how == "exact" else "rounded", f"the layers add up to {true:,}{words}"
             )
+    extra = _printed_of_others(claim.field, chosen)
+    for true, words in computed if extra else ():
+        if (how := agreement(amount, true + extra)) is not None:
+            reason = f"the layers add up to {true:,}{words}, and {extra:,} that the table has of other layers"
+            return judged(claim, "ok" if how == "exact" else "rounded", reason)
     if printed is not None and (how := agreement(amount, printed)) is not None:
         reason = f"the printed figures add up to {_number(printed)}"
         return judged(claim, "ok" if how == "exact" else "rounded", reason)
@@ -68,8 +73,12 @@ def _judge(
         for true in _of(described, claim.field, total, batch):
             if agreement(amount, true) is not None:
                 return judged(claim, "variant", f"{true:,} in {described}, with which every layer agrees")
-    parts = computed[0][0] if printed is None else printed
-    reason = f"the parts add up to {_number(parts or 0)}"
+    sums = [Fraction(true + extra) for true, _ in computed] or [printed or Fraction(0)]
+    # With biases or without, as the printed figures of the parts are.
+    parts = sums[0] if printed is None else min(sums, key=lambda true: abs(true - printed))
+    reason = f"the parts add up to {_number(parts)}"
+    if printed is not None and printed != parts:
+        reason += f", as they are printed to {_number(printed)}"
     others = [
         name
         for name in NETWORKS
@@ -81,7 +90,7 @@ def _judge(
         claim,
         "error",
         reason,
-        correction=_number(parts or 0),
+        correction=_number(parts),
         routes=tuple(islice(_routes(amount, claim), 3)),
     )
 
@@ -120,6 +129,14 @@ def _computed(field: str, chosen: Rows, batch: int) -> Iterator[tuple[int, str]]
             yield BYTES_PER_VALUE * weights, " in float32, weights only"
         case "activation_bytes":
             yield sum(row.activation_bytes for row in rows) * batch, " in float32"
+
+
+def _printed_of_others(field: str, chosen: Rows) -> int:
+    """What is claimed of layers that are not computed, such as batch normalisation, together."""
+    values = [
+        layer.claims[field].value for layer, _ in chosen if layer.kind in PASSING and field in layer.claims
+    ]
+    return sum(int(value.value) for value in values if isinstance(value, Amount))
 
 
 def _printed_parts(field: str, chosen: Rows) -> Fraction | None:
@@ -305,7 +322,7 @@ def evaluate(text: str) -> Fraction | None:
     34848
     """
     plain = re.sub(r"(?<=\d),(?=\d{3})", "", text)
-    plain = re.sub(r"[×x*·]", "*", re.sub(r"\*\*", "^", plain)).replace("−", "-").replace("÷", "/")
+    plain = re.sub(r"[×xX*·⨯✕]", "*", re.sub(r"\*\*", "^", plain)).replace("−", "-").replace("÷", "/")
     tokens = re.findall(r"\d+(?:\.\d+)?|[-+*/^()\[\]]", plain)
     if not tokens or "".join(tokens) != re.sub(r"\s", "", plain) or len(tokens) > 200:
         return None
