@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -584,6 +585,30 @@ def test_paths_come_from_standard_input(weights_file: Path, coloured: Path) -> N
         *(f"{i:02}.png" for i in range(8)),
     ]
     assert answers[1]["error"].endswith("check the path")
+
+
+@pytest.mark.slow  # starts a process of its own
+def test_a_list_that_goes_on_is_answered_as_it_comes(
+    weights_file: Path, coloured: Path, python: tuple[list[str], dict[str, str]]
+) -> None:
+    command, environment = python
+    arguments = [*command, "-m", "alexnet", "predict", str(weights_file), "-", "--format", "jsonl"]
+    with subprocess.Popen(
+        arguments, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        killed = threading.Timer(300, process.kill)  # a reader that waits for more names would hang here
+        killed.start()
+        for name in ("01.png", "02.png", "03.png"):
+            process.stdin.write(os.fsencode(coloured / "red" / name) + b"\r\n")
+            process.stdin.flush()
+            assert json.loads(process.stdout.readline())["path"].endswith(name)
+        process.send_signal(signal.SIGINT)  # while it waits
+        assert process.wait() == 130
+        assert process.stderr is not None
+        assert process.stderr.read().decode().splitlines()[-1] == "alexnet: interrupted"
+        killed.cancel()
 
 
 def test_a_split_that_is_not_there_is_refused(weights_file: Path, coloured: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from alexnet import DataError, PictureError, TrainingError, WeightsError
 from alexnet.images.datasets import open_split
 from alexnet.images.decode import decode
 from alexnet.images.views import center
-from alexnet.inference import predict as predict_module
 from alexnet.inference.engines import open_classifier
 from alexnet.inference.predict import Prediction, check_paths, find_pictures, predict
 from alexnet.learning.classifier import Classifier
@@ -191,11 +191,8 @@ def test_workers_below_none_are_refused_at_once(classifier: Classifier, coloured
         predict(classifier, [coloured], workers=-1)
 
 
-def test_paths_are_taken_as_they_are_needed(
-    classifier: Classifier, coloured: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A list without an end is answered, some paths at a time."""
-    monkeypatch.setattr(predict_module, "_LISTED", 10)
+def test_paths_are_taken_as_they_are_needed(classifier: Classifier, coloured: Path) -> None:
+    """A list without an end is answered, some batches at a time."""
     taken = 0
 
     def endless() -> Iterator[Path]:
@@ -206,8 +203,27 @@ def test_paths_are_taken_as_they_are_needed(
 
     answers = predict(classifier, endless(), batch_size=4, workers=1)
     assert len([next(answers) for _ in range(25)]) == 25
-    assert taken == 30
+    assert 28 <= taken <= (7 + 3) * 4
     answers.close()  # type: ignore[attr-defined]
+
+
+def test_with_patience_a_path_is_answered_before_the_next_one_comes(
+    classifier: Classifier, coloured: Path
+) -> None:
+    answered = threading.Event()
+
+    def slow() -> Iterator[Path]:
+        for name in ("00.png", "01.png", "02.png"):
+            yield coloured / "red" / name
+            assert answered.wait(60), "the answer waits for more paths"
+            answered.clear()
+
+    for workers in (0, 2):
+        names = []
+        for each in predict(classifier, slow(), workers=workers, patience=0.01):
+            names.append(Path(each.path).name)
+            answered.set()
+        assert names == ["00.png", "01.png", "02.png"]
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])

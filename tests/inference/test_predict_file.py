@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet import OutputError
+from alexnet import OutputError, PictureError
 from alexnet.inference.predict import Prediction
 from alexnet.inference.predict_file import Form, Written, lines, write_predictions
 from alexnet.learning.classifier import Label
@@ -94,7 +94,7 @@ def test_what_is_there_is_not_asked_for_again(tmp_path: Path, form: Form) -> Non
             asked.append(path)
             yield from answered(iter([path]))
 
-    written = write_predictions(noted, iter(FILES), output, form=form, top=2)
+    written = write_predictions(noted, iter(FILES), output, form=form, top=2, again=answered)
     assert asked == FILES[4:]
     assert written == Written(pictures=2, before=4, unreadable=1)  # what was unreadable still is
 
@@ -131,6 +131,46 @@ def test_a_file_of_something_else_is_left_as_it_is(tmp_path: Path, form: Form, c
     with pytest.raises(OutputError, match=f"not the {form} that this command writes"):
         write(output, form)
     assert output.read_bytes() == content
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_a_file_of_other_weights_is_left_as_it_is(tmp_path: Path, form: Form) -> None:
+    output = tmp_path / "out"
+    write(output, form, FILES[:2])  # the last of which has no answer to compare
+    content = output.read_bytes()
+
+    def otherwise(files: Iterator[Path]) -> Iterator[Prediction]:
+        for path in files:
+            yield prediction(str(path), ("blue", 0.9), ("red, or so", 0.1))
+
+    with pytest.raises(
+        OutputError, match=r"red, or so \(0.75\) of plain.png, and these weights blue \(0.90\)"
+    ):
+        write_predictions(otherwise, iter(FILES), output, form=form, top=2)
+    assert output.read_bytes() == content
+
+    def nearly(files: Iterator[Path]) -> Iterator[Prediction]:  # as in 8 bits
+        for path in files:
+            yield prediction(str(path), ("red, or so", 0.71), ("two\nlines", 0.29))
+
+    assert write_predictions(nearly, iter(FILES), output, form=form, top=2).pictures == 4
+
+    def gone(files: Iterator[Path]) -> Iterator[Prediction]:
+        for path in files:
+            yield Prediction(path=str(path), labels=(), error="gone")
+
+    output.write_bytes(content)
+    assert write_predictions(gone, iter(FILES), output, form=form, top=2).unreadable == 1 + 4
+
+
+def test_what_the_pictures_side_cannot_read_is_not_told_of_the_output(tmp_path: Path) -> None:
+    def broken(files: Iterator[Path]) -> Iterator[Prediction]:
+        yield from answered(iter([next(files)]))
+        raise PermissionError(13, "Permission denied", "photos/private")
+
+    with pytest.raises(PictureError, match="photos/private: cannot be read: Permission denied"):
+        write_predictions(broken, iter(FILES), tmp_path / "out", form="jsonl", top=2)
+    assert write(tmp_path / "out", "jsonl").before == 1
 
 
 def test_a_run_that_breaks_off_leaves_whole_lines(tmp_path: Path) -> None:

@@ -51,6 +51,21 @@ def test_the_lines_are_those_of_one_process(
         assert numbers[1] == pytest.approx(numbers[0], abs=1e-3)
 
 
+@needs_ray
+def test_an_exported_file_travels_with_what_lies_beside_it(
+    weights_file: Path, coloured: Path, tmp_path: Path, python: tuple[list[str], dict[str, str]]
+) -> None:
+    model = tmp_path / "model.xml"
+    done = CliRunner().invoke(app, ["export", str(weights_file), "-o", str(model)])
+    assert done.exit_code == 0, done.output
+    broken = tmp_path / "broken.png"
+    broken.write_text("none")
+    plain, spread = (
+        predicted(model, coloured, broken, *more, environment=python[1]) for more in ((), ("--ray",))
+    )
+    assert [line[:2] for line in spread] == [line[:2] for line in plain]  # the path and the likeliest label
+
+
 def is_number(cell: str) -> bool:
     return cell.replace(".", "", 1).isdigit()
 

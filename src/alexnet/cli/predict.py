@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -14,6 +14,8 @@ import click
 
 from alexnet.cli.options import device_option, engine_option, precision_option, workers_option
 from alexnet.cli.printing import fail, note, show
+
+PATIENCE = 0.1  # seconds that a picture of a list waits for more, to be answered together with it
 
 if TYPE_CHECKING:
     from alexnet.inference.predict import Prediction
@@ -68,10 +70,7 @@ def predict(
         fail(f"{output}: is written as it comes; must end in .csv or .jsonl, or --format be one of them")
     if top < 1:
         fail(f"top: {top}; must be at least 1")
-    if "-" in paths and isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(errors="surrogateescape")  # names are bytes, as arguments are
-    listed = (line.rstrip("\n") for line in sys.stdin)
-    found = find_pictures(each for path in paths for each in (listed if path == "-" else [path]) if each)
+    found = find_pictures(each for path in paths for each in (_listed() if path == "-" else [path]) if each)
     if ray and device != "auto":
         fail(f"device: {device}; with --ray the cluster's processes have processors; leave it out")
     first: list[Path] = []
@@ -89,16 +88,20 @@ def predict(
     )
     check_paths(path for path in paths if path != "-")
     shown = min(top, len(classifier.class_names))
+    again = partial(predict_pictures, classifier, top=top, workers=workers)
     ask: Callable[[Iterable[Path]], Iterator[Prediction]]
     if ray:
         from alexnet.inference.predict_ray import predict_on_ray
 
         ask = partial(predict_on_ray, weights, top=top, engine=engine, precision=precision)
     else:
-        ask = partial(predict_pictures, classifier, top=top, workers=workers)
+        patience = PATIENCE if "-" in paths else None
+        ask = partial(again, patience=patience)
     if output is not None and kind is not None:
         with counting_progress(None) as tell:
-            written = write_predictions(ask, found, output, form=kind, top=shown, on_progress=tell)
+            written = write_predictions(
+                ask, found, output, form=kind, top=shown, on_progress=tell, again=again
+            )
         before = f" after {written.before:,} that it had" if written.before else ""
         note(f"{output}: {written.pictures:,} pictures{before}")
         unreadable = written.unreadable
@@ -120,3 +123,14 @@ def predict(
         note(f"{unreadable:,} pictures could not be read")
         if strict:
             sys.exit(2)
+
+
+def _listed() -> Iterator[str]:
+    """The lines of standard input as they come, with what is no UTF-8 in them as in arguments."""
+    # Unbuffered: Python cannot end while a thread waits within the buffer of a list that does not.
+    stream = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
+    rest = b""
+    while block := stream.read(65536):
+        *whole, rest = (rest + block).split(b"\n")
+        yield from (os.fsdecode(line.removesuffix(b"\r")) for line in whole)
+    yield os.fsdecode(rest)

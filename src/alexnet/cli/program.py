@@ -77,6 +77,11 @@ class OneLineErrors(click.Group):
             if ctx.params.get("debug"):
                 raise
             fail(str(error))
+        except OSError as error:
+            if ctx.params.get("debug") or error.filename is None:
+                raise
+            # Standard output has no name; a file that has one, or a folder, is what is wrong.
+            fail(f"{error.filename}: {error.strerror}; check the path and who may read and write there")
         except KeyboardInterrupt:
             raise click.Abort from None
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ Batch = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
 """Pictures (N, height, width, 3), contiguous, and their N indices."""
 
 
+Item = TypeVar("Item")
 Loaded = list[Picture | str]
 """Pictures in the shape of a batch's, and why there is none in the place of those that cannot be read."""
 
@@ -56,7 +58,7 @@ def load_batches(
         raise DataError(f"batches: batch_size is {batch_size}; it must be at least 1")
     loaded = load_these(
         pictures,
-        _cut(indices, batch_size),
+        in_groups(indices, batch_size),
         shape=shape,
         workers=workers,
         ahead=ahead,
@@ -65,8 +67,16 @@ def load_batches(
     return _there(loaded)
 
 
+class Pictures(Protocol):
+    """Anything that gives a picture for its index."""
+
+    def __getitem__(self, index: int, /) -> Picture:
+        """Return it, decoded."""
+        ...
+
+
 def load_these(
-    pictures: Sequence[Picture],
+    pictures: Pictures,
     batches: Iterable[Sequence[int]],
     *,
     shape: Callable[[Picture], Picture],
@@ -138,7 +148,7 @@ def _load_by_threads(
             # One part of a batch a worker: a task for each picture would cost more than a small picture does.
             for chosen in islice(batches, ahead + 1 - len(waiting)):
                 size = max(-(-len(chosen) // workers), 1)
-                waiting.append((chosen, [pool.submit(load_part, part) for part in _cut(chosen, size)]))
+                waiting.append((chosen, [pool.submit(load_part, part) for part in in_groups(chosen, size)]))
             if not waiting:
                 return
             chosen, parts = waiting.popleft()
@@ -148,8 +158,9 @@ def _load_by_threads(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _cut(indices: Iterable[int], size: int) -> Iterator[list[int]]:
-    iterator = iter(indices)
+def in_groups(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Yield the items in lists of `size`, the last of what is left."""
+    iterator = iter(items)
     while part := list(islice(iterator, size)):
         yield part
 

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from alexnet.errors import DataError, PictureError
-from alexnet.images.batches import load_these
-from alexnet.images.decode import decode
+from alexnet.images.batches import in_groups, load_these
+from alexnet.images.decode import Picture, decode
 from alexnet.images.folders import find_below
-from alexnet.images.splits import LazyPictures
 from alexnet.images.views import read_centre
+from alexnet.inference.arrivals import as_they_come
 from alexnet.learning.classifier import Classifier, Label, ranked, softmax
-
-_LISTED = 8192  # paths at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,18 +38,29 @@ def predict(
     top: int = 5,
     batch_size: int = 32,
     workers: int = 2,
+    patience: float | None = None,
 ) -> Iterator[Prediction]:
     """Yield a Prediction for every picture, in order, while the next ones are found and decoded.
 
-    `paths` are files, folders (searched to any depth) and globs; memory does not grow with their number. A
-    picture that cannot be read has its `error` in its place. Raises PictureError, before anything is decoded,
-    for a `top` below 1.
+    `paths` are files, folders (searched to any depth) and globs; memory does not grow with their number. With
+    `patience` a batch waits so many seconds for more paths and is answered as it is then: for paths that come
+    slowly; without, batches are full. A picture that cannot be read has its `error` in its place. Raises
+    PictureError, before anything is decoded, for a `top` below 1, DataError for `workers` or a `batch_size`
+    that are too few.
     """
     if top < 1:
         raise PictureError(f"top: {top}; must be at least 1")
     if workers < 0:
         raise DataError(f"workers is {workers}; it must be at least 0")
-    return _predict(classifier, find_pictures(paths), top, batch_size, workers)
+    if batch_size < 1:
+        raise DataError(f"batch_size is {batch_size}; it must be at least 1")
+    asked = _Asked(lambda path: read_centre(path, view=classifier.view))
+    files = find_pictures(paths)
+    if patience is None:
+        groups = in_groups(files, batch_size)
+    else:
+        groups = as_they_come(files, batch_size, patience=patience, unanswered=lambda: bool(asked))
+    return _predict(classifier, asked, groups, top, workers)
 
 
 def find_pictures(paths: Iterable[str | Path]) -> Iterator[Path]:
@@ -80,28 +88,53 @@ def _glob(pattern: str) -> list[str]:
     return sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207  # Path.glob takes no absolute pattern
 
 
+class _Asked:
+    """The pictures that are asked for and not answered: what is known of them is let go with the answer."""
+
+    def __init__(self, read: Callable[[Path], Picture]) -> None:
+        self._read = read
+        self._paths: dict[int, Path] = {}
+        self._first = 0  # number of the next
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, number: int) -> Picture:
+        return self._read(self._paths[number])
+
+    def add(self, paths: list[Path]) -> range:
+        """Their numbers."""
+        numbers = range(self._first, self._first + len(paths))
+        self._paths.update(zip(numbers, paths, strict=True))
+        self._first = numbers.stop
+        return numbers
+
+    def answered(self, number: int) -> Path:
+        """Its path, once."""
+        return self._paths.pop(number)
+
+
 def _predict(
-    classifier: Classifier, files: Iterator[Path], top: int, batch_size: int, workers: int
+    classifier: Classifier, asked: _Asked, groups: Iterator[list[Path]], top: int, workers: int
 ) -> Iterator[Prediction]:
-    read = partial(read_centre, view=classifier.view)
-    while some := list(islice(files, _LISTED)):
-        batches = [
-            range(start, min(start + batch_size, len(some))) for start in range(0, len(some), batch_size)
-        ]
-        errors: dict[int, str] = {}
-        loaded = load_these(
-            LazyPictures(some, read),
-            batches,
-            shape=lambda centre: centre,
-            workers=workers,
-            on_unreadable=errors.__setitem__,
-        )
-        with closing(loaded):
-            for asked, batch in zip(batches, loaded, strict=True):
-                found: dict[int, npt.NDArray[np.float32]] = {}
-                if batch is not None:
-                    pictures, chosen = batch
-                    found = dict(zip(chosen.tolist(), softmax(classifier(pictures)), strict=True))
-                for index in asked:
-                    labels = ranked(found[index], classifier.class_names, top) if index in found else ()
-                    yield Prediction(path=str(some[index]), labels=labels, error=errors.pop(index, None))
+    errors: dict[int, str] = {}
+    waiting: deque[range] = deque()
+
+    def batches() -> Iterator[range]:
+        for paths in groups:
+            waiting.append(asked.add(paths))
+            yield waiting[-1]
+
+    loaded = load_these(
+        asked, batches(), shape=lambda centre: centre, workers=workers, on_unreadable=errors.__setitem__
+    )
+    with closing(loaded):
+        for batch in loaded:
+            found: dict[int, npt.NDArray[np.float32]] = {}
+            if batch is not None:
+                pictures, chosen = batch
+                found = dict(zip(chosen.tolist(), softmax(classifier(pictures)), strict=True))
+            for number in waiting.popleft():
+                labels = ranked(found[number], classifier.class_names, top) if number in found else ()
+                path = str(asked.answered(number))
+                yield Prediction(path=path, labels=labels, error=errors.pop(number, None))

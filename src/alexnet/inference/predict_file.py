@@ -10,14 +10,17 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import IO, Literal, get_args
+from typing import IO, Literal, TypeVar, get_args
 
-from alexnet.errors import OutputError
+from alexnet.errors import OutputError, PictureError
 from alexnet.inference.predict import Prediction
+from alexnet.learning.classifier import Label
 
+Item = TypeVar("Item")
 Form = Literal["csv", "jsonl"]
 FORMS: tuple[Form, ...] = get_args(Form)
-_FLUSHED_EVERY = 64  # lines
+_TOLD_EVERY = 64  # lines
+_SAME = 0.1  # by which engines and precisions may differ in a probability
 _JSONL_BEGINS = b'{"path": '  # every line
 
 
@@ -37,15 +40,21 @@ class _Found:
     pictures: int
     unreadable: int  # of them
     last: str | None  # path of the last
+    answer: Prediction | None  # the last with a label, and of its labels the first
     end: int  # bytes, up to the last whole line
 
-    def and_one(self, path: str, error: str | None, *, end: int) -> _Found:
+    def and_one(self, path: str, label: Label | None, error: str | None, *, end: int) -> _Found:
         """With a line more."""
-        unreadable = self.unreadable + bool(error)
-        return _Found(pictures=self.pictures + 1, unreadable=unreadable, last=_written(path), end=end)
+        return _Found(
+            pictures=self.pictures + 1,
+            unreadable=self.unreadable + bool(error),
+            last=_written(path),
+            answer=Prediction(path=path, labels=(label,)) if label is not None else self.answer,
+            end=end,
+        )
 
 
-_NOTHING = _Found(pictures=0, unreadable=0, last=None, end=0)
+_NOTHING = _Found(pictures=0, unreadable=0, last=None, answer=None, end=0)
 
 
 def lines(predictions: Iterable[Prediction], form: Form, *, top: int, header: bool = True) -> Iterator[str]:
@@ -70,14 +79,18 @@ def write_predictions(
     form: Form,
     top: int,
     on_progress: Callable[[int], None] = lambda _: None,
+    again: Callable[[Iterator[Path]], Iterator[Prediction]] | None = None,
 ) -> Written:
     """Write what `predict` answers for `files` to `output`, a line each, as it comes.
 
     If the file is there, the pictures that it has whole lines for are passed over, and it goes on from there:
-    it must be of the same form and its last picture must be among `files` in that place. Raises OutputError
-    where it is not, with the file as it was, and where writing fails, with whole lines in it.
+    it must be of the same form, its last picture must be among `files` in that place, and its last answer
+    must be what `again`, or else `predict`, says of that picture. Raises OutputError where it is not, with
+    the file as it was, and where writing fails, with whole lines in it; PictureError where `files` or
+    `predict` meet an OSError.
     """
     output = Path(output)
+    files = _told_apart(files)
     try:
         found = _read(output, form, top)
         passed = list(islice(files, found.pictures - 1, found.pictures)) if found.pictures else []
@@ -87,19 +100,22 @@ def write_predictions(
                 f"{passed[0] if passed else 'no picture'}; must be of the same pictures; delete it or "
                 "choose another"
             )
+        if found.answer is not None:
+            _check_same(
+                output, found.answer, _told_apart((again or predict)(iter([Path(found.answer.path)])))
+            )
         done, unreadable = 0, found.unreadable
         with output.open("ab") as file:
             file.truncate(found.end)
             for line in lines((), form, top=top, header=not found.end):
                 file.write(_encoded(line))
-            for prediction in predict(files):
+            for prediction in _told_apart(predict(files)):
                 (line,) = lines([prediction], form, top=top, header=False)
                 file.write(_encoded(line))
+                file.flush()  # for whoever follows the file
                 done, unreadable = done + 1, unreadable + (prediction.error is not None)
-                if done % _FLUSHED_EVERY == 0:
-                    file.flush()
+                if done % _TOLD_EVERY == 0:
                     on_progress(found.pictures + done)
-            file.flush()
             os.fsync(file.fileno())
     except OSError as error:
         raise OutputError(
@@ -107,6 +123,31 @@ def write_predictions(
             "same command goes on with it"
         ) from error
     return Written(pictures=done, before=found.pictures, unreadable=unreadable)
+
+
+def _told_apart(source: Iterator[Item]) -> Iterator[Item]:
+    """The same items; an OSError of their source is not one of the output's."""
+    try:
+        yield from source
+    except OSError as error:
+        where = error.filename or "the pictures"
+        raise PictureError(f"{where}: cannot be read: {error.strerror or error}; check the path") from error
+
+
+def _check_same(output: Path, before: Prediction, now: Iterator[Prediction]) -> None:
+    """Raise OutputError where a picture that can still be read is answered otherwise than before."""
+    answer = next(now, None)
+    if answer is None or not answer.labels:
+        return
+    (label,) = before.labels
+    probability = next((each.probability for each in answer.labels if each.name == label.name), 0.0)
+    if abs(probability - label.probability) > _SAME:
+        likeliest = answer.labels[0]
+        raise OutputError(
+            f"{output}: says {label.name} ({label.probability:.2f}) of {before.path}, and these weights "
+            f"{likeliest.name} ({likeliest.probability:.2f}); must be of the same weights; delete it or "
+            "choose another"
+        )
 
 
 def _columns(top: int) -> list[str]:
@@ -175,7 +216,12 @@ def _read_jsonl(whole: _WholeLines) -> _Found:
     found = _NOTHING
     for text in whole:
         told = json.loads(text)
-        found = found.and_one(str(told["path"]), told["error"], end=whole.bytes)
+        labels = [
+            Label(name=str(each["name"]), probability=float(each["probability"])) for each in told["labels"]
+        ]
+        found = found.and_one(
+            str(told["path"]), labels[0] if labels else None, told["error"], end=whole.bytes
+        )
     return found
 
 
@@ -189,7 +235,8 @@ def _read_csv(whole: _WholeLines, top: int) -> _Found:
         for row in rows:
             if len(row) != len(_columns(top)):
                 raise ValueError(row)
-            found = found.and_one(row[0], row[-1], end=whole.bytes)
+            label = None if row[-1] else Label(name=row[1], probability=float(row[2]))
+            found = found.and_one(row[0], label, row[-1], end=whole.bytes)
     except csv.Error:
         if not whole.at_the_end:  # there, a row is cut off within a cell of several lines
             raise

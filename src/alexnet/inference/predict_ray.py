@@ -15,9 +15,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from alexnet.errors import MissingExtraError, PictureError, ServerError
-from alexnet.inference.engines import open_classifier
+from alexnet.inference.engines import is_exported, open_classifier
 from alexnet.inference.predict import Prediction, find_pictures, predict
 from alexnet.learning.classifier import Label
+from alexnet.learning.weights_file import is_weights_file
 
 _LISTED = 65_536  # paths at a time: what the process that asks holds in memory
 _BATCH = 64  # pictures that a process takes at a time
@@ -49,12 +50,14 @@ def _predict(
 ) -> Iterator[Prediction]:
     ray = _started(address)
     try:
-        held = [ray.put(weights.read_bytes())]  # in a list: each process fetches it when it starts
+        # References, in a mapping: each process fetches the files when it starts.
+        held = {path.name: ray.put(path.read_bytes()) for path in _files(weights)}
+        first = next(iter(held))
         cores = max(int(ray.cluster_resources().get("CPU", 1)), 1)
         while some := [str(each) for each in islice(files, _LISTED)]:
             rows = ray.data.from_items([{"path": each} for each in some]).map_batches(
                 _Answers,
-                fn_constructor_args=(held, weights.name, top, engine, precision),
+                fn_constructor_args=(held, first, top, engine, precision),
                 batch_size=_BATCH,
                 batch_format="numpy",
                 num_cpus=1,
@@ -73,15 +76,26 @@ def _predict(
         ray.shutdown()
 
 
+def _files(weights: Path) -> list[Path]:
+    """The files that hold the weights, first the one to open: torchvision's own where they are kept here."""
+    if weights.suffix.lower() == ".xml":
+        return [weights, weights.with_suffix(".bin")]
+    if is_weights_file(weights) or is_exported(weights):
+        return [weights]
+    from alexnet.learning.torchvision import file_of  # loads torch
+
+    return [file_of(weights)]
+
+
 class _Answers:
     """One of Ray's processes: it opens the weights once, and answers batches of paths."""
 
-    def __init__(self, held: list[Any], name: str, top: int, engine: str, precision: str) -> None:
+    def __init__(self, held: dict[str, Any], first: str, top: int, engine: str, precision: str) -> None:
         with TemporaryDirectory(prefix="alexnet-") as folder:
-            path = Path(folder) / name
-            path.write_bytes(_ray().get(held[0]))
+            for name, reference in held.items():
+                (Path(folder) / name).write_bytes(_ray().get(reference))
             self._classifier = open_classifier(
-                path, engine=engine, precision=precision, pictures=0, threads=1
+                Path(folder) / first, engine=engine, precision=precision, pictures=0, threads=1
             )
         self._top = top
 

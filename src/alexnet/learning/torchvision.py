@@ -89,9 +89,15 @@ def open_weights(path: str | Path, *, on_fetch: Callable[[str], None] = lambda _
 
     Raises WeightsError, in a line, for anything else.
     """
+    file = file_of(path, on_fetch=on_fetch)
+    return load_state_dict(file) if file != Path(path) or _is_theirs(file) else load_weights(file)
+
+
+def file_of(path: str | Path, *, on_fetch: Callable[[str], None] = lambda _: None) -> Path:
+    """The file that weights are in: `path`, or of "torchvision" where its published ones are kept here."""
     if str(path) == TORCHVISION.name and not Path(path).is_file():
-        return load_state_dict(find_or_fetch(URL, on_fetch=on_fetch))
-    return load_state_dict(path) if _is_theirs(Path(path)) else load_weights(path)
+        return find_or_fetch(URL, on_fetch=on_fetch)
+    return Path(path)
 
 
 def find_or_fetch(url: str, *, on_fetch: Callable[[str], None] = lambda _: None) -> Path:
