@@ -32,3 +32,18 @@ def test_running_an_engine_writes_nothing_anywhere(
     )
     assert done.returncode == 0, done.stderr
     assert [path for place in places.values() for path in place.rglob("*")] == []
+
+
+@pytest.mark.slow  # torch has one number of threads for the whole process
+def test_torch_computes_with_as_many_threads_as_it_is_told(python: Start, weights_file: Path) -> None:
+    code = (
+        "import sys, torch, numpy; from alexnet.inference.engines import open_classifier\n"
+        "classifier = open_classifier(sys.argv[1], engine='torch', device='cpu', threads=3)\n"
+        "classifier(numpy.zeros((2, 24, 24, 3), numpy.uint8))\n"
+        "print(torch.get_num_threads())"
+    )
+    command, environment = python
+    done = subprocess.run(
+        [*command, "-c", code, weights_file], env=environment, capture_output=True, text=True
+    )
+    assert (done.stdout.strip(), done.stderr) == ("3", "")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -18,6 +17,7 @@ import numpy.typing as npt
 
 from alexnet.errors import AlexNetError
 from alexnet.images.cache import cache_folder
+from alexnet.images.cores import available_cores
 from alexnet.learning.classifier import Run
 from alexnet.writing import write_whole
 
@@ -102,7 +102,7 @@ def key_of(what: Mapping[str, object], packages: Sequence[str]) -> str:
     told = {
         **what,
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": available_cores(),
         "versions": {name: _version(name) for name in ("alexnet", *packages)},
     }
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()

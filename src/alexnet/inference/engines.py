@@ -55,7 +55,8 @@ def open_classifier(
     measured where a device or precision is asked for, where `pictures`, how many there will be (0: as they
     come), is below FEW, or for torchvision's files; then weights are run by torch, exported files by OpenVINO
     where it is installed, else by ONNX Runtime, and fewer than FEW by ONNX Runtime, since it starts faster.
-    `threads` are those of the engines other than torch. "torchvision" is its published weights, which are
+    `threads` are those that the engine computes with on a processor; torch has one number of them for the
+    whole process. "torchvision" is its published weights, which are
     fetched where they are not on this machine; `on_fetch` is told of it. Raises WeightsError for a file that
     is none or that the engine cannot read, TrainingError for a device or precision that is not there,
     MissingExtraError for an engine that is not installed.
@@ -75,7 +76,7 @@ def open_classifier(
     if exported:
         return _open_exported(Path(path), engine, precision, threads)
     if engine in ("torch", "auto"):
-        return _open_torch(path, device, precision, on_fetch)
+        return _open_torch(path, device, precision, threads, on_fetch)
     return _open_weights(path, engine, precision, threads, on_fetch)
 
 
@@ -154,13 +155,19 @@ def _run_by(path: Path, way: Way, threads: int | None) -> Run:
     return _open_by(path, way, threads).run
 
 
-def _open_torch(path: str | Path, device: str, precision: str, on_fetch: Callable[[str], None]) -> Classifier:
+def _open_torch(
+    path: str | Path, device: str, precision: str, threads: int | None, on_fetch: Callable[[str], None]
+) -> Classifier:
     with _installed("train"):
+        import torch
+
         from alexnet.learning.devices import choose_device, choose_precision
         from alexnet.learning.torchvision import open_weights
         from alexnet.learning.weights import torch_classifier
     chosen = choose_device(device)
     weights = open_weights(path, on_fetch=on_fetch)
+    if threads is not None:
+        torch.set_num_threads(threads)
     return torch_classifier(weights, device=chosen, precision=choose_precision(precision, chosen))
 
 

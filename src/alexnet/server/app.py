@@ -103,13 +103,20 @@ _BODY = {
 
 
 def create_app(
-    classifier: Classifier, *, limits: Limits | None = None, api_key: str | None = None
+    classifier: Classifier,
+    *,
+    limits: Limits | None = None,
+    api_key: str | None = None,
+    threads: int | None = None,
 ) -> FastAPI:
-    """The interface to a classifier; with an `api_key`, only the health checks and the pages do without."""
+    """The interface to a classifier; with an `api_key`, only the health checks and the pages do without.
+
+    `threads` decode pictures, as many as there are cores unless told.
+    """
     limits = limits or Limits()
     bodies = Bodies(limits)
     metrics = Metrics(lambda: batcher.inside)
-    batcher = Batcher(classifier, limits, on_batch=metrics.batches.observe)
+    batcher = Batcher(classifier, limits, threads=threads, on_batch=metrics.batches.observe)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

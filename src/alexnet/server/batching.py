@@ -8,7 +8,6 @@ pictures that nobody has sent: a client that is alone is answered at once.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,6 +19,7 @@ from typing import Self
 import numpy as np
 
 from alexnet.errors import PictureError, ServerError
+from alexnet.images.cores import available_cores
 from alexnet.images.decode import Picture
 from alexnet.images.views import read_centre
 from alexnet.learning.classifier import Classifier, Logits, softmax
@@ -41,16 +41,22 @@ class _Waiting:
 class Batcher:
     """Answers for one event loop's requests; to be entered in it with `async with`.
 
-    `on_batch` is told the size of each batch that was answered.
+    `threads` decode, as many as there are cores unless told. `on_batch` is told the size of each batch that
+    was answered.
     """
 
     def __init__(
-        self, classifier: Classifier, limits: Limits, *, on_batch: _OnBatch = lambda _: None
+        self,
+        classifier: Classifier,
+        limits: Limits,
+        *,
+        threads: int | None = None,
+        on_batch: _OnBatch = lambda _: None,
     ) -> None:
         self._classifier = classifier
         self._limits = limits
         self._on_batch = on_batch
-        self._decoders = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode")
+        self._decoders = ThreadPoolExecutor(threads or available_cores(), thread_name_prefix="decode")
         self._engine = ThreadPoolExecutor(1, thread_name_prefix="network")
         self._decoding = 0
         self._computing = 0

@@ -25,6 +25,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.supervisors import Multiprocess
 
 from alexnet.errors import AlexNetError, ServerError
+from alexnet.images.cores import available_cores
 from alexnet.inference.engines import open_classifier
 from alexnet.server.limits import COME_AGAIN, Limits
 
@@ -70,7 +71,7 @@ def serve(
         engine=engine,
         device=device,
         precision=precision,
-        threads=None if processes == 1 else max((os.cpu_count() or 1) // processes, 1),
+        threads=None if processes == 1 else max(available_cores() // processes, 1),
     )
     with bind(host, port) as listening:
         app = open_app(on_note=on_note)  # what is wrong is told here, whatever process answers
@@ -133,10 +134,13 @@ def read_api_key(path: Path | None, environment: Mapping[str, str]) -> str | Non
     return key.strip()
 
 
-def _open_app(weights: str | Path, *, limits: Limits, api_key: str | None, **chosen: Any) -> FastAPI:
+def _open_app(
+    weights: str | Path, *, limits: Limits, api_key: str | None, threads: int | None, **chosen: Any
+) -> FastAPI:
     from alexnet.server.app import create_app
 
-    return create_app(open_classifier(weights, **chosen), limits=limits, api_key=api_key)
+    classifier = open_classifier(weights, threads=threads, **chosen)
+    return create_app(classifier, limits=limits, api_key=api_key, threads=threads)
 
 
 def _open_or_exit(open_app: Callable[[], FastAPI]) -> FastAPI:
