@@ -66,8 +66,12 @@ def cut(batch: Tensor, boxes: Boxes, height: int, width: int) -> Tensor:
 
 def cut_at_once(batch: Tensor, boxes: Boxes, height: int, width: int) -> Tensor:
     """`cut` as two products of matrices, for any device; within a grey level of `cut_one_by_one`."""
-    rows = _weights(boxes.top, boxes.height, batch.shape[1], height).to(batch.device)
-    columns = _weights(boxes.left, boxes.width, batch.shape[2], width).to(batch.device)
+    top, left, tall, wide = (
+        each.to(batch.device, non_blocking=True)
+        for each in (boxes.top, boxes.left, boxes.height, boxes.width)
+    )
+    rows = _weights(top, tall, batch.shape[1], height)
+    columns = _weights(left, wide, batch.shape[2], width)
     flow = torch.einsum("nhr,nrcd->nhcd", rows, batch.float())
     flow = torch.einsum("nwc,nhcd->nhwd", columns, flow)
     return flow.round_().clamp_(0, 255).to(torch.uint8)
@@ -90,8 +94,8 @@ def cut_one_by_one(batch: Tensor, boxes: Boxes, height: int, width: int) -> Tens
 def _weights(start: Tensor, length: Tensor, source: int, target: int) -> Tensor:
     """(N, target, source): how much of each source pixel is in each target pixel; rows add up to 1."""
     scale = (length / target)[:, None]
-    centre = start[:, None] + (torch.arange(target) + 0.5) * scale - 0.5
-    pixel = torch.arange(source)
+    centre = start[:, None] + (torch.arange(target, device=start.device) + 0.5) * scale - 0.5
+    pixel = torch.arange(source, device=start.device)
     weights = (1 - (pixel - centre[..., None]).abs() / scale.clamp(min=1)[..., None]).clamp_(min=0)
     inside = (pixel >= start[:, None]) & (pixel < (start + length)[:, None])
     weights = weights * inside[:, None]
@@ -100,7 +104,8 @@ def _weights(start: Tensor, length: Tensor, source: int, target: int) -> Tensor:
 
 def mirror(batch: Tensor, chosen: Tensor) -> Tensor:
     """The pictures that are `chosen` (N,) left to right: uint8 (N, H, W, 3), a new batch."""
-    return torch.where(chosen.to(batch.device)[:, None, None, None], batch.flip(2), batch)
+    chosen = chosen.to(batch.device, non_blocking=True)
+    return torch.where(chosen[:, None, None, None], batch.flip(2), batch)
 
 
 def colours(draws: Tensor, *, jitter: float, components: Tensor, noise: float, middle: Tensor) -> Colour:
@@ -135,7 +140,7 @@ def cutmix(batch: Tensor, draws: Tensor) -> Mixture:
     area, down, across = draws.tolist()
     tall, wide = round(height * area**0.5), round(width * area**0.5)
     top, left = round(down * (height - tall)), round(across * (width - wide))
-    partner = (torch.arange(count) ^ 1).clamp(max=count - 1).to(batch.device)
+    partner = (torch.arange(count, device=batch.device) ^ 1).clamp(max=count - 1)
     box = batch[:, top : top + tall, left : left + wide]
     box.copy_(box[partner])
     return Mixture(partner=partner, own=1 - tall * wide / (height * width))

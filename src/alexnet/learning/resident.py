@@ -70,4 +70,5 @@ class Resident:
         """Those of the pictures that can be read, and their indices."""
         assert self._pictures is not None
         chosen = np.asarray(asked)[~np.isin(asked, self._missing)]
-        return self._pictures[torch.from_numpy(chosen).to(self._pictures.device)], chosen
+        places = torch.from_numpy(chosen).to(self._pictures.device, non_blocking=True)
+        return self._pictures[places], chosen
