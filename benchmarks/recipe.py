@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -52,15 +53,27 @@ def train(arguments: list[str], folder: Path, *, seeds: int) -> list[float]:
     for seed in range(seeds):
         output = folder / str(seed)
         command = [sys.executable, "-m", "alexnet", "train", *arguments]
-        done = subprocess.run(
-            [*command, "--seed", str(seed), "--output", str(output), "--resume"], check=False
-        )
-        if done.returncode == REFUSED and (output / runs.DESCRIPTION).exists():
-            continue  # it said so: the loss is not finite, or does not leave chance
-        if done.returncode:
-            sys.exit(done.returncode)
+        code, last = run([*command, "--seed", str(seed), "--output", str(output), "--resume"])
+        if code == REFUSED and "loss" in last:
+            continue  # it is not finite, or does not leave chance
+        if code:
+            sys.exit(code)
         found.append(accuracy(output))
     return found
+
+
+def run(command: list[str]) -> tuple[int, str]:
+    """How a command ended, and the last line that it said; Ctrl-C is the command's to end with."""
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        last = ""
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            for last in process.stderr:
+                sys.stderr.write(last)
+        finally:
+            signal.signal(signal.SIGINT, before)
+    return process.returncode, last
 
 
 def row(name: str, found: list[float], gain: float | None = None) -> str:

@@ -8,6 +8,7 @@ import io
 import json
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from alexnet import NETWORKS, summarize
 from alexnet.cli import app
 from alexnet.learning import torchvision
 from alexnet.learning.model import AlexNet
+from alexnet.learning.weights import load_weights
 
 Start = tuple[list[str], dict[str, str]]
 
@@ -268,6 +270,22 @@ def test_a_state_dict_of_one_s_own_is_evaluated(state_dict: Path, photo: Path, t
         (folder / "photo.jpg").write_bytes(photo.read_bytes())
     result = done("evaluate", state_dict, tmp_path / "data", "--format", "json")
     assert json.loads(result.stdout)["top1"] == pytest.approx(1 / 3)
+
+
+def test_a_state_dict_of_one_s_own_is_trained_on(
+    state_dict: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALEXNET_CACHE", str(tmp_path / "cache"))
+    for label, split in product(("cat", "dog"), ("training", "testing", "dev")):
+        folder = tmp_path / "my photos" / split / label
+        folder.mkdir(parents=True)
+        for number in range(2):
+            (folder / f"{number}.jpg").write_bytes(photo.read_bytes())
+    options = ("--init", state_dict, "--freeze", "fc7", "--epochs", "1", "--batch-size", "2")
+    result = done("train", tmp_path / "my photos", *options, "--output", tmp_path / "run")
+    network = load_weights(tmp_path / "run" / "best.safetensors").model.network
+    assert network.layers == NETWORKS["torchvision"].with_classes(2).layers
+    assert f"evaluate {tmp_path}/run/best.safetensors '{tmp_path}/my photos'\n" in result.stderr
 
 
 def test_the_published_weights_are_fetched_and_then_at_hand(

@@ -174,7 +174,7 @@ def headline(report: Report) -> str:
     low, high = report.interval()
     top1 = f"top-1 {report.top(1):.2%} ({100 * low:.1f} to {100 * high:.1f})"
     top5 = f", top-5 {report.top(5):.2%}" if len(report.class_names) > 5 else ""
-    views = " of ten views each" if report.views > 1 else ""
+    views = f" of {report.views} views each" if report.views > 1 else ""
     rate = report.pictures / report.seconds if report.seconds else 0.0
     return f"{top1}{top5} on {report.pictures:,} pictures{views}, {rate:,.0f} a second"
 

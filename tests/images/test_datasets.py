@@ -158,6 +158,24 @@ def test_two_folders_for_one_split_are_refused(make: Make) -> None:
         open_dataset(make("valid", cats=1))
 
 
+def test_a_split_of_classes_that_lie_beside_it_is_no_class(make: Make) -> None:
+    make("val", cats=2, dogs=2)
+    with pytest.raises(DataError, match=r"val holds classes that lie beside it, too \(cats, dogs\).*train"):
+        open_dataset(make(cats=5, dogs=5))
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "test"), [("Training", "Dev", "Testing"), ("train", "valid", "test")]
+)
+def test_splits_go_by_other_names_too(make: Make, train: str, validation: str, test: str) -> None:
+    for name, count in ((train, 3), (validation, 2)):
+        make(name, cats=count, dogs=count)
+    dataset = open_dataset(make(test, cats=1, dogs=1))
+    assert (len(dataset.train), len(dataset.validation)) == (6, 4)
+    assert dataset.test is not None
+    assert len(dataset.test) == 2
+
+
 def test_one_class_is_not_enough(make: Make) -> None:
     with pytest.raises(DataError, match=r"one class folder \(cats\); there must be at least two"):
         open_dataset(make(cats=5))

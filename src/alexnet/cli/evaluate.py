@@ -26,10 +26,10 @@ from alexnet.cli.printing import note, show
 )
 @click.option(
     "--views",
-    type=click.Choice(["1", "10"]),
+    type=click.Choice(["1", "5", "10"]),
     default="1",
     show_default=True,
-    help="10: corners and centre with their mirror images, averaged (2012).",
+    help="5: corners and centre, averaged; 10: with their mirror images, too (2012).",
 )
 @engine_option
 @device_option
@@ -50,7 +50,7 @@ def evaluate(
     form: str,
 ) -> None:
     """Judge WEIGHTS on DATA: top-1, top-5, every class."""
-    from alexnet.images.datasets import is_undivided
+    from alexnet.images.datasets import is_undivided, keeps_class_mirrored
     from alexnet.inference.engines import is_exported, open_classifier
     from alexnet.learning.evaluate import evaluate as evaluate_classifier
     from alexnet.learning.runs import open_split_of_run
@@ -66,6 +66,8 @@ def evaluate(
         note(warning)
     if split is None and is_undivided(data):
         note(f"{data}: all its pictures; --split validation takes those that training set apart")
+    if views == "10" and not keeps_class_mirrored(data):
+        note(f"{data}: not the same in a mirror, as half of the ten views are; --views 5 goes without")
     unreadable: list[str] = []
     with counting_progress(len(pictures)) as tell:
         report = evaluate_classifier(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -96,8 +97,10 @@ def train(
         fail("--resume: needs --output, the folder of the run to go on with")
     if freeze is not None and init is None:
         fail(f"--freeze {freeze}: needs --init, weights that are worth keeping")
-    described = edit(get_network(network or (str(init) if init else "notes")), *settings)
-    summarize(described)  # a network that breaks is told of before anything heavy is loaded
+    theirs = init is not None and network is None and init.suffix != ".safetensors"  # torchvision's
+    if not theirs:
+        described = edit(get_network(network or (str(init) if init else "notes")), *settings)
+        summarize(described)  # a network that breaks is told of before anything heavy is loaded
     from alexnet.images.datasets import open_dataset
     from alexnet.images.shards import is_shards
     from alexnet.learning import runs
@@ -110,18 +113,24 @@ def train(
     from alexnet.learning.train import train as train_network
     from alexnet.terminal import headline, training_progress
 
+    for_shards = {"--classes": classes, "--validation": validation, "--pictures": pictures}
     named = {"batch_size": batch_size, "learning_rate": lr, "balance": balance}
     given = [f"{name}={value}" for name, value in named.items() if value is not None]
     recipe = get_recipe(recipe_name, *changes, *given)
     transfer = None
     if init is not None:
         transfer = Transfer(weights=open_weights(init, on_fetch=note), source=str(init), frozen=freeze)
+        if theirs:
+            described = edit(transfer.weights.model.network, *settings)
+            summarize(described)
     with processes() as together, training_progress() as tell:
         stream = None
         if is_shards(data):
             if validation is None or pictures is None:
                 fail(f"{data}: shards; --validation and --pictures must be given, too")
             dataset, stream = open_stream(data, classes, validation, pictures)
+        elif given_for_shards := [name for name, value in for_shards.items() if value is not None]:
+            fail(f"{data}: no shards; {given_for_shards[0]} is for them only; leave it out")
         else:
             dataset = open_dataset(data, seed=seed, on_fetch=tell.note)
         for warning in dataset.warnings:
@@ -168,7 +177,9 @@ def train(
     if history.skipped:
         note(f"{len(history.skipped)} pictures could not be read: {history.output / runs.SKIPPED}")
     click.echo(f"weights: {best}")
-    note(f"next: alexnet evaluate {best} {data}\n      alexnet predict {best} PHOTO...")
+    judged_by = shlex.quote(validation or data)
+    quoted = shlex.quote(str(best))
+    note(f"next: alexnet evaluate {quoted} {judged_by}\n      alexnet predict {quoted} PHOTO...")
     if history.interrupted:
         note(f"interrupted: {history.output / runs.LAST} holds the weights of its last step")
         sys.exit(INTERRUPTED)

@@ -15,7 +15,7 @@ import numpy as np
 from alexnet.errors import DataError
 from alexnet.images.folders import open_folder
 from alexnet.images.listing import LISTING_SUFFIXES, open_listing
-from alexnet.images.named import NAMED, read_named
+from alexnet.images.named import NAMED, UNLIKE_IN_A_MIRROR, read_named
 from alexnet.images.sources import SPLIT_NAMES, Source, inner_folders, labelled, listed
 from alexnet.images.splits import Dataset, Split, divide
 from alexnet.images.survey import survey
@@ -93,6 +93,11 @@ def open_split(
 def is_undivided(spec: str | Path) -> bool:
     """Whether `spec` is a folder or CSV without splits: training divides it, and one must be asked for."""
     return spec not in NAMED and Path(spec).exists() and not _source(spec).splits
+
+
+def keeps_class_mirrored(spec: str | Path) -> bool:
+    """Whether a mirrored picture of `spec` keeps its class, as far as is known: not so for digits."""
+    return str(spec) not in UNLIKE_IN_A_MIRROR
 
 
 def _read(source: Source, *, seed: int, validation_share: float) -> Dataset:

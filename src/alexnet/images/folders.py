@@ -25,7 +25,8 @@ def split_folders(folder: Path) -> dict[str, Path]:
     """Return the folder of each split, by "train", "validation" and "test"; none for a folder of classes.
 
     A folder of classes may have one that is called train, with pictures of trains: beside folders of other
-    names, train is a split only if it holds folders itself. Raises `DataError` where two are the same split.
+    names, train is a split only if it holds folders itself. Raises `DataError` where two are the same split,
+    and where one holds folders of classes that lie beside it.
     """
     filled = [child for child in _subfolders(folder) if any(_visible(child))]
     splits: dict[str, Path] = {}
@@ -41,6 +42,14 @@ def split_folders(folder: Path) -> dict[str, Path]:
         splits[split] = child
     if len(splits) == len(filled) or ("train" in splits and _subfolders(splits["train"])):
         return splits
+    classes = {child.name for child in filled} - {child.name for child in splits.values()}
+    for child in splits.values():
+        twice = classes & {inner.name for inner in _subfolders(child)}
+        if twice:
+            raise DataError(
+                f"{folder}: {child.name} holds classes that lie beside it, too ({listed(twice)}); what lies "
+                f"beside a split must be in one; move it into {folder / 'train'}"
+            )
     return {}
 
 

@@ -16,11 +16,9 @@ ClassFiles = Mapping[str, Sequence[Path]]
 """The picture files of each class, by class name, in order; of a class folder that is empty, none."""
 
 SPLIT_NAMES = {
-    "train": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
 }
 """What a split may be called, in any case, and which split it then is."""
 

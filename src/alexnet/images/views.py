@@ -120,15 +120,22 @@ def ten(picture: Picture, view: View) -> Picture:
     """Return the four corners and the centre of the canvas, then their mirror images: (10, height, width, 3).
 
     Averaging the predictions for these is the evaluation of Krizhevsky et al. (2012), section 4.1.
-    Order: top left, top right, bottom left, bottom right, centre; then the same, mirrored.
+    """
+    unmirrored = five(picture, view)
+    return np.concatenate([unmirrored, unmirrored[:, :, ::-1]])
+
+
+def five(picture: Picture, view: View) -> Picture:
+    """Return the four corners and the centre of the canvas, (5, height, width, 3).
+
+    Order: top left, top right, bottom left, bottom right, centre.
     """
     square = canvas(picture, view)
     bottom, right = view.resize - view.height, view.resize - view.width
     corners = ((0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2))
-    views = np.empty((10, view.height, view.width, 3), np.uint8)
+    views = np.empty((5, view.height, view.width, 3), np.uint8)
     for index, (top, left) in enumerate(corners):
         views[index] = square[top : top + view.height, left : left + view.width]
-    views[5:] = views[:5, :, ::-1]
     return views
 
 

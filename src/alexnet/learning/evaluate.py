@@ -20,7 +20,7 @@ from alexnet.images.decode import Picture
 from alexnet.images.splits import Split
 from alexnet.learning.classifier import Classifier, softmax
 
-VIEWS = (1, 10)
+VIEWS = (1, 5, 10)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class Report:
     class_names: tuple[str, ...]
     labels: npt.NDArray[np.int64]  # (N,), the true classes of the pictures that were judged
     probabilities: npt.NDArray[np.float32]  # (N, classes), averaged over the views
-    views: int  # of each picture: 1 or 10
+    views: int  # of each picture, one of VIEWS
     seconds: float  # decoding included
     indices: npt.NDArray[np.int64] | None = None  # (N,), their places in the split; None: all, in its order
 
@@ -162,16 +162,16 @@ def evaluate(
     on_progress: Callable[[int], None] = lambda _: None,
     on_unreadable: Callable[[int, str], None] | None = None,
 ) -> Report:
-    """Run the classifier on every picture of `split`, through its view: the centre, or ten views averaged.
+    """Run the classifier on every picture of `split`, through its view: the centre, or several averaged.
 
-    `prepared` pictures are the view's centres already. The ten views' softmax is averaged, as in Krizhevsky
-    et al. 2012, section 4.1. `on_progress` is called with the number of pictures done. A picture that cannot
-    be decoded raises PictureError; but where `on_unreadable` is given it is left out of the report, and
-    `on_unreadable` is told its index in the split and the reason. Raises DataError for an empty split, one
-    without a readable picture, and a number of views that is neither 1 nor 10.
+    `prepared` pictures are the view's centres already. The softmax of ten views is averaged, as in Krizhevsky
+    et al. 2012, section 4.1; of five, those that are not mirrored. `on_progress` is called with the number of
+    pictures done. A picture that cannot be decoded raises PictureError; but where `on_unreadable` is given it
+    is left out of the report, and `on_unreadable` is told its index in the split and the reason. Raises
+    DataError for an empty split, one without a readable picture, and a number of views that is none of VIEWS.
     """
     if views_each not in VIEWS:
-        raise DataError(f"views: {views_each}; must be one of {' and '.join(map(str, VIEWS))}")
+        raise DataError(f"views: {views_each}; must be one of {', '.join(map(str, VIEWS))}")
     if prepared and views_each != 1:
         raise DataError(f"views: {views_each} of prepared pictures; must be 1, as a centre has no other view")
     if not len(split):
@@ -179,12 +179,13 @@ def evaluate(
     view, started = classifier.view, perf_counter()
 
     def shape(picture: Picture) -> Picture:
-        # Ten views travel as one tall picture, as the loader stacks pictures of one shape.
+        # Several views travel as one tall picture, as the loader stacks pictures of one shape.
         if prepared:
             return picture
         if views_each == 1:
             return views.center(picture, view)
-        return views.ten(picture, view).reshape(10 * view.height, view.width, 3)
+        several = views.five if views_each == 5 else views.ten
+        return several(picture, view).reshape(views_each * view.height, view.width, 3)
 
     probabilities: list[npt.NDArray[np.float32]] = []
     judged: list[npt.NDArray[np.int64]] = []
