@@ -69,6 +69,14 @@ def test_words_and_numbers_with_a_point_are_set_where_a_field_takes_them() -> No
     assert from_toml(to_toml(changed)) == changed
 
 
+def test_settings_of_a_layer_need_only_fit_each_other() -> None:
+    # 256 filters do not divide into 3 groups, nor 255 into the paper's 2.
+    for settings in (("conv2.groups=3", "conv2.filters=255"), ("conv2.filters=255", "conv2.groups=3")):
+        conv2 = edit(NETWORKS["paper"], *settings).layer("conv2")
+        assert isinstance(conv2, Conv)
+        assert (conv2.groups, conv2.filters) == (3, 255)
+
+
 def test_an_input_is_set_by_side_by_sides_or_whole() -> None:
     assert edit(NOTES, "input=64x32").input == (64, 32, 3)
     assert edit(NOTES, "input=28x28x1").input == (28, 28, 1)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet.errors import DataError
+from alexnet.errors import DataError, OutputError
 from alexnet.images.cache import cache_folder
 from alexnet.images.fetch import (
     SYSTEM_FOLDER,
@@ -61,6 +61,13 @@ def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch
     assert cache_folder() == tmp_path / "xdg" / "alexnet"
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache_folder() == Path.home() / ".cache" / "alexnet"
+
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)  # as it is without $HOME and an entry for the user
+    with pytest.raises(OutputError, match="set ALEXNET_CACHE to a folder"):
+        cache_folder()
 
 
 def test_the_systems_files_come_first_and_nothing_is_fetched(tmp_path: Path, cache: Path) -> None:

@@ -57,6 +57,14 @@ def test_the_fastest_of_those_that_agree_is_chosen(clock: Callable[..., Callable
     )
 
 
+def test_where_the_first_answers_with_no_number_it_is_chosen() -> None:
+    def run(batch: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Logits:
+        return np.full((len(batch), 2), np.nan, np.float32)
+
+    found = fastest({TORCH: lambda: run, RUNTIME: lambda: run}, BATCH)
+    assert (found.way, set(found.left_out)) == (TORCH, {RUNTIME})
+
+
 def test_who_is_too_far_off_or_does_not_open_is_left_out_however_fast(
     clock: Callable[..., Callable[[], Run]],
 ) -> None:

@@ -102,6 +102,13 @@ def test_both_servers_are_asked_and_stopped(small: Network, coloured: Path, tmp_
     assert multiprocessing.active_children() == []
 
 
+@pytest.mark.slow
+def test_pictures_of_which_none_is_answered_are_refused(small: Network, tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_text("none")
+    with pytest.raises(ServerError, match=r"no picture of .* was answered \(4..: 10\)"):
+        benchmark_serving(small, tmp_path, clients=(1,), requests=10)
+
+
 def test_what_cannot_be_measured_is_refused(small: Network, coloured: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no pictures"):
         benchmark_serving(small, tmp_path)

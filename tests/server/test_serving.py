@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 
 from alexnet import ServerError
-from alexnet.server.serving import read_api_key
+from alexnet.server.serving import bind, read_api_key
 
 Start = tuple[list[str], dict[str, str]]
 pytestmark = pytest.mark.slow  # a server takes a second to start
@@ -357,7 +357,7 @@ GONE = """
 import sys
 from pathlib import Path
 from alexnet import ServerError
-from alexnet.server.serving import serve
+from alexnet.server.serving import bind, serve
 
 weights = Path(sys.argv[1])
 try:
@@ -465,3 +465,8 @@ def test_several_processes_share_the_port_and_what_they_count(
 def counting(folder: Path) -> set[str]:
     """Which processes, dead ones too, have counted anything."""
     return {path.stem.removeprefix("counter_") for path in folder.glob("alexnet-*/counter_*.db")}
+
+
+def test_a_name_that_can_be_no_host_s_is_told() -> None:
+    with pytest.raises(ServerError, match=r"a\.\.b:0: cannot be listened on: no host has such a name"):
+        bind("a..b", 0)

@@ -99,8 +99,10 @@ def edit(network: Network, *settings: str) -> Network:
     >>> edit(NOTES, "pool1.stride=4").layer("pool1").stride
     4
 
-    Raises NetworkError for an unknown layer or field, naming the nearest, and for a value out of range.
+    Settings of one layer are made together, so that they need only fit each other. Raises NetworkError for an
+    unknown layer or field, naming the nearest, and for a value out of range.
     """
+    changes: dict[str, dict[str, Any]] = {}
     for setting in settings:
         target, equals, value = (part.strip() for part in setting.partition("="))
         if not equals or not target or not value:
@@ -110,11 +112,15 @@ def edit(network: Network, *settings: str) -> Network:
         elif target == "classes":
             network = network.with_classes(_parse_whole(setting, value))
         else:
-            network = _edit_layer(network, setting, target, value)
+            name, field_name, parsed = _layer_setting(network, setting, target, value)
+            changes.setdefault(name, {})[field_name] = parsed
+    for name, change in changes.items():
+        layer = network.layer(name)
+        network = network._replaced(layer, replace(layer, **change))
     return network
 
 
-def _edit_layer(network: Network, setting: str, target: str, value: str) -> Network:
+def _layer_setting(network: Network, setting: str, target: str, value: str) -> tuple[str, str, Any]:
     name, dot, field_name = target.partition(".")
     if not dot:
         raise NetworkError(f"setting {setting!r}: must read layer.field=value, input=SIZE or classes=N")
@@ -123,8 +129,7 @@ def _edit_layer(network: Network, setting: str, target: str, value: str) -> Netw
     if field_name not in known:
         hint = suggest(field_name, known) if known else f"a {layer.kind} layer has none"
         raise NetworkError(f"Layer '{name}': no field '{field_name}'; {hint}")
-    change: dict[str, Any] = {field_name: parse_field(layer, field_name, value)}
-    return network._replaced(layer, replace(layer, **change))
+    return name, field_name, parse_field(layer, field_name, value)
 
 
 def _parse_whole(setting: str, value: str) -> int:

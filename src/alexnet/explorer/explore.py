@@ -83,7 +83,7 @@ def _names(paths: Sequence[str]) -> list[str]:
     >>> _names(["/best.safetensors", "/best.safetensors"])
     ['best', 'best, 2']
     """
-    parts = [Path(path).with_suffix("").parts for path in paths]
+    parts = [(each.with_suffix("") if each.name else each).parts for each in map(Path, paths)]
     names: list[str] = []
     for place, own in enumerate(parts):
         length = 1

@@ -80,6 +80,8 @@ def fastest(
             continue
         if right is None:
             right = logits
+            opened[way] = run
+            continue
         apart = float(np.abs(logits - right).max() / (np.abs(right).max() or 1))
         allowed = PARITY.get(way.precision, max(PARITY.values()))
         if apart <= allowed:

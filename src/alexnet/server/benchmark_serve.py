@@ -54,7 +54,7 @@ def benchmark_serving(
     network in 8 bits. Weights are made up, which does not change the work. Then the second is asked at twice
     the rate that it stood with the most clients, and, for `soak` requests, again and again, with its memory
     told on the way. The clients run in this process and share the processor. Raises DataError for a folder
-    without pictures, ServerError for a number below 1.
+    without pictures, ServerError for a number below 1 and where nothing is answered.
     """
     if min(clients, default=0) < 1 or requests < 1 or soak < 0:
         raise ServerError(f"benchmark: clients {clients}, requests {requests}; must be at least 1")
@@ -79,6 +79,11 @@ def benchmark_serving(
                 keep_asking(port, asked, clients=most, asked=max(requests // 10, 1))
                 load = keep_asking(port, asked, clients=most, asked=requests)
                 found.append(_answers(BATCHED, f"{most}", load, process))
+            if not load.statuses["200"]:
+                told = ", ".join(f"{status}: {times:,}" for status, times in load.statuses.most_common())
+                raise ServerError(
+                    f"benchmark: no picture of {folder} was answered ({told}); must hold pictures"
+                )
             rate = _OVERLOAD * found[-1].rate
             on_progress(f"{BATCHED}: {rate:.0f} requests a second, twice what it stands")
             load = ask_at(port, asked, rate=rate, asked=2 * requests, connections=_CONNECTIONS)

@@ -85,6 +85,6 @@ class Metrics:
             process = int(path.stem.rpartition("_")[2])
             try:
                 os.kill(process, 0)
-            except ProcessLookupError:
+            except (ProcessLookupError, PermissionError):  # or its number is another user's process by now
                 with suppress(FileNotFoundError):  # another process forgets it, too
                     multiprocess.mark_process_dead(process)  # type: ignore[no-untyped-call]

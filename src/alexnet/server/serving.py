@@ -193,8 +193,9 @@ def bind(host: str, port: int) -> socket.socket:
         except OSError:
             listening.close()
             raise
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
+    except (OSError, OverflowError, UnicodeError) as error:
+        unheard = "no host has such a name" if isinstance(error, UnicodeError) else None
+        reason = unheard or getattr(error, "strerror", None) or error
         raise ServerError(
             f"{host}:{port}: cannot be listened on: {reason}; choose another --host or --port"
         ) from None
