@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from playwright.sync_api import Browser, sync_playwright
 from alexnet import NOTES, from_toml
 from alexnet.explorer.explore import open_gallery
 from alexnet.explorer.gallery import Gallery
+from alexnet.explorer.site import write_site
 from alexnet.images.views import View
 from alexnet.learning.model import AlexNet
 from alexnet.learning.weights import Weights, save_weights, untrained_weights
@@ -141,3 +143,38 @@ def browser() -> Iterator[Browser]:
         opened = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", *camera])
         yield opened
         opened.close()
+
+
+LONG = "a_name_that_goes_on_and_on_" * 6
+
+WIDE = f"""
+name = "wide"
+input = [20, 40, 3]
+
+[[layers]]
+kind = "conv"
+name = "{LONG}"
+filters = 100
+kernel = 3
+
+[[layers]]
+kind = "flatten"
+name = "flat"
+
+[[layers]]
+kind = "dense"
+name = "fc1"
+units = 2
+"""
+
+
+@pytest.fixture
+def wide_site(photographs: list[Path], tmp_path: Path) -> str:
+    """The address, as files, of a network of a wide picture with many maps and with names that are long."""
+    with torch.random.fork_rng():
+        weights = untrained_weights(from_toml(WIDE))
+    named = replace(weights, class_names=("x" * 200, "y" * 200), view=View.of(20, 40))
+    save_weights(tmp_path / "wide.safetensors", named)
+    return write_site(open_gallery([tmp_path / "wide.safetensors"], photographs[:1]), tmp_path / "site")[
+        0
+    ].as_uri()

@@ -129,7 +129,7 @@ def test_every_layers_values_are_what_the_arithmetic_makes(
                 float(gallery.studies[0].maps("picture-1", layer).max()), rel=1e-5
             )
             # And the one in the corner, where windows reach into the padding.
-            page.locator("[data-board] canvas").click(position={"x": 2, "y": 2})
+            page.locator("[data-focus=board] canvas").click(position={"x": 2, "y": 2})
             corner = "row 0, column 0" if page.locator("[data-channel]").count() else "unit 0:"
             expect(page.locator("figcaption[role=status]")).to_contain_text(corner)
             page.wait_for_timeout(50)
@@ -289,15 +289,102 @@ def test_keys_reach_every_layer_map_and_value(browser: Browser, served: str) -> 
         page.keyboard.press("ArrowRight")
         page.keyboard.press("Enter")
         expect(page.locator("figcaption[role=status]")).to_contain_text("map 1,")
-        page.locator("[data-board]").focus()
+        page.locator("[data-focus=board]").focus()
         before = page.locator("figcaption[role=status]").inner_text()
         page.keyboard.press("ArrowDown")
         page.keyboard.press("ArrowUp")
         page.keyboard.press("ArrowUp")
         page.keyboard.press("ArrowDown")
-        expect(page.locator("[data-board]")).to_be_focused()
+        expect(page.locator("[data-focus=board]")).to_be_focused()
         assert before.startswith("map 1")
         assert_sum_is_the_networks(page)
+
+
+def test_the_keyboard_stays_where_it_was(browser: Browser, served: str) -> None:
+    with visited(browser, served) as page:
+        look_at(page, "conv1")
+        page.locator("[data-channel='5']").focus()
+        page.keyboard.press("Enter")
+        expect(page.locator("figcaption[role=status]")).to_contain_text("map 5,")
+        expect(page.locator("[data-channel='5']")).to_be_focused()
+        page.keyboard.press("ArrowRight")
+        expect(page.locator("[data-channel='6']")).to_be_focused()
+        answer = page.locator(".answers button").nth(1)
+        answer.focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("img", name="Grad-CAM")).to_be_visible()
+        expect(answer).to_be_focused()
+        page.get_by_role("button", name="two.png").focus()
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".view[data-ready='layer conv1 picture-2']")
+        expect(page.get_by_role("button", name="two.png")).to_be_focused()
+        page.get_by_role("link", name="What if").focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("link", name="What if")).to_be_focused()
+        change(page, "conv1.stride", "4")
+        change(page, "conv2.kernel", "1")
+        expect(page.get_by_role("button", name="Undo")).to_have_count(2)
+        page.get_by_role("button", name="Undo").first.focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("button", name="Undo")).to_be_focused()
+        page.keyboard.press("Enter")
+        expect(page.locator("#value")).to_be_focused()
+
+
+def test_many_maps_stay_unfolded_and_long_names_within_the_page(browser: Browser, wide_site: str) -> None:
+    with visited(browser, wide_site) as page:
+        page.get_by_role("button", name="All 100 maps").click()
+        expect(page.locator("[data-channel='96']")).to_be_focused()
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("Enter")
+        expect(page.locator("figcaption[role=status]")).to_contain_text("map 97,")
+        expect(page.locator("[data-channel='97']")).to_be_focused()
+        assert page.locator("[data-channel][tabindex='0']").count() == 1
+        look_at(page, "fc1")
+        whole = page.locator("rect.square")  # a unit sees all of the picture
+        expect(whole).to_have_attribute("width", "40")
+        expect(whole).to_have_attribute("height", "20")
+        for width in (1400, 390):
+            page.set_viewport_size({"width": width, "height": 900})
+            for view in ("Layer", "What if", "Tour"):
+                page.get_by_role("link", name=view, exact=True).click()
+                page.wait_for_timeout(100)
+                assert page.evaluate("document.documentElement.scrollWidth") <= width, view
+                keep(page, f"wide-{view}-{width}".replace(" ", "-"))
+
+
+def test_where_the_network_looked_can_be_asked_for_again(browser: Browser, served: str) -> None:
+    page = browser.new_page()
+    page.goto(served)
+    page.wait_for_selector("body[data-ready]")
+    page.route("**/cam/**", lambda route: route.abort())
+    answer = page.locator(".answers button").first
+    answer.click()
+    expect(page.locator(".complaint")).not_to_be_empty()
+    expect(answer).to_have_attribute("aria-pressed", "true")
+    page.unroute("**/cam/**")
+    answer.click()
+    expect(answer).to_have_attribute("aria-pressed", "false")
+    answer.click()
+    expect(page.get_by_role("img", name="Grad-CAM")).to_be_visible()
+    page.close()
+
+
+def test_of_two_pictures_the_last_that_was_given_is_looked_at(
+    browser: Browser, served: str, photographs: list[Path]
+) -> None:
+    with visited(browser, served) as page:
+        held: list[Route] = []
+        page.route("**/pictures", lambda route: held.append(route) if not held else route.continue_())
+        for name in ("first.png", "second.png"):
+            page.locator("input[type=file]").set_input_files(
+                {"name": name, "mimeType": "image/png", "buffer": photographs[0].read_bytes()}
+            )
+        second = page.get_by_role("button", name="second.png")
+        expect(second).to_have_attribute("aria-pressed", "true")
+        held[0].continue_()
+        expect(page.get_by_role("button", name="first.png")).to_have_attribute("aria-pressed", "false")
+        expect(second).to_have_attribute("aria-pressed", "true")
 
 
 def test_the_tour_goes_from_the_picture_to_the_end(browser: Browser, served: str) -> None:
@@ -318,7 +405,7 @@ def test_a_place_chosen_in_a_layer_is_none_of_the_layer_that_the_tour_leads_to(
 ) -> None:
     with visited(browser, served) as page:
         look_at(page, "conv1")
-        board = page.locator("[data-board] canvas")
+        board = page.locator("[data-focus=board] canvas")
         box = board.bounding_box()
         assert box is not None
         board.click(position={"x": box["width"] - 2, "y": box["height"] - 2})

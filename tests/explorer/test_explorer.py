@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,7 +35,7 @@ from alexnet.explorer.explore import MOST_PICTURES, open_gallery
 from alexnet.explorer.gallery import Gallery
 from alexnet.explorer.page import served_page, standing_page, web_files
 from alexnet.explorer.routes import add_explorer
-from alexnet.explorer.site import write_site
+from alexnet.explorer.site import _outcomes, write_site
 from alexnet.explorer.study import Study
 from alexnet.images.decode import decode
 from alexnet.images.views import View, center
@@ -227,6 +228,45 @@ def test_a_site_holds_what_a_server_would_answer(
     np.testing.assert_array_equal(array(kernels), floats(client.get("/explore/models/0/kernels/fc1")))
     outcome = held("models/0/what-if")["conv1.stride=4"]
     assert outcome == client.get("/explore/models/0/what-if", params={"set": "conv1.stride=4"}).json()
+
+
+def test_a_site_has_what_each_of_its_buttons_asks_for(gallery: Gallery, notes_weights: Path) -> None:
+    """Those that mend a change that breaks the network: of settings of one field the last counts."""
+    asked = 0
+    for study in (*gallery.studies, *open_gallery([notes_weights]).studies):
+        outcomes = _outcomes(study)
+        for change in study.about()["changes"]:
+            for route in (outcomes[change]["breaks"] or {"routes": []})["routes"]:
+                fields = {setting.partition("=")[0]: setting for setting in (change, *route)}
+                assert outcomes["&".join(fields.values())]["breaks"] is None
+                asked += 1
+    assert asked > 20
+
+
+def test_a_name_that_is_no_unicode_can_be_told(
+    every_kind: Path, photographs: list[Path], tmp_path: Path
+) -> None:
+    named = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png"))
+    named.write_bytes(photographs[0].read_bytes())
+    (told,) = open_gallery([every_kind], [named]).about(static=False)["pictures"]
+    assert (
+        json.dumps(told, ensure_ascii=False).encode() == b'{"key": "picture-1", "name": "caf\\\\udce9.png"}'
+    )
+
+
+def test_nothing_of_a_picture_that_has_gone_is_kept(
+    gallery: Gallery, photographs: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gallery_module, "MOST_OWN", 1)
+    content = photographs[0].read_bytes()
+    first = gallery.add(content)
+    gallery.studies[0].look(first)
+    second = gallery.add(content)
+    assert len({first, second}) == 2
+    assert min(len(first), len(second)) >= 16  # by no counting up
+    with pytest.raises(KeyError):
+        gallery.studies[0].look(first)
+    gallery.studies[0].look(second)
 
 
 def test_a_site_that_cannot_be_written_leaves_nothing(gallery: Gallery, tmp_path: Path) -> None:

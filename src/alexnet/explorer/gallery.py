@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
+from secrets import token_urlsafe
 from threading import Lock
 from typing import Any
 
@@ -26,11 +27,10 @@ class Gallery:
         self.studies = tuple(studies)
         self.chosen: dict[str, str] = {}  # key -> name
         self._own: OrderedDict[str, None] = OrderedDict()
-        self._count = 0
         self._lock = Lock()
         for index, path in enumerate(paths, 1):
             self._show(f"picture-{index}", path)
-            self.chosen[f"picture-{index}"] = path.name
+            self.chosen[f"picture-{index}"] = path.name.encode(errors="backslashreplace").decode()
 
     def about(self, *, static: bool) -> dict[str, Any]:
         """What the page is told first; `static` where no server answers it."""
@@ -42,9 +42,7 @@ class Gallery:
 
     def add(self, content: bytes, *, max_pixels: int = MAX_PIXELS) -> str:
         """Take on a visitor's picture file: its key. Raises PictureError where it cannot be read."""
-        with self._lock:
-            self._count += 1
-            key = f"own-{self._count}"
+        key = f"own-{token_urlsafe(12)}"  # which no other visitor can guess
         self._show(key, content, max_pixels=max_pixels)
         with self._lock:
             self._own[key] = None

@@ -67,7 +67,9 @@ def _outcomes(study: Study) -> dict[str, Any]:
     for change in study.about()["changes"]:
         outcome = study.what_if(change)
         for settings in [(change,), *((change, *route) for route in outcome.routes)]:
-            outcomes["&".join(settings)] = study.what_if(*settings).to_dict()
+            # Of settings of one field the last counts, in the place of the first: as in whatif.js.
+            last = list({each.partition("=")[0]: each for each in settings}.values())
+            outcomes["&".join(last)] = study.what_if(*last).to_dict()
     return outcomes
 
 

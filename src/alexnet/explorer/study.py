@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections import OrderedDict
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from threading import Lock
 from typing import Any
 
@@ -51,8 +51,8 @@ class Study:
         self.name = name
         self.weights = weights
         self._lock = Lock()
-        self._record = lru_cache(_REMEMBERED)(self._compute)
         self._crops: dict[str, Picture] = {}
+        self._recorded: OrderedDict[str, Activations] = OrderedDict()  # the one asked for last at the end
 
     @property
     def summary(self) -> Summary:
@@ -89,8 +89,10 @@ class Study:
         self._crops[key] = crop
 
     def forget(self, key: str) -> None:
-        """Let a picture go."""
-        self._crops.pop(key, None)
+        """Let a picture go, and all that is known of it."""
+        with self._lock:
+            self._crops.pop(key, None)
+            self._recorded.pop(key, None)
 
     def look(self, key: str) -> dict[str, Any]:
         """What the model makes of a picture: answers, and every layer's range and strongest channels."""
@@ -136,10 +138,12 @@ class Study:
 
     def _activations(self, key: str) -> Activations:
         with self._lock:
-            return self._record(key)
-
-    def _compute(self, key: str) -> Activations:
-        return record(self.weights.model, self._crops[key])
+            if key not in self._recorded:
+                self._recorded[key] = record(self.weights.model, self._crops[key])
+            self._recorded.move_to_end(key)
+            while len(self._recorded) > _REMEMBERED:
+                self._recorded.popitem(last=False)
+            return self._recorded[key]
 
 
 def _told(values: Values) -> dict[str, Any]:

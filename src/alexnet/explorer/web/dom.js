@@ -27,16 +27,46 @@ export function short(number) {
   return size >= 1e5 || size < 1e-3 ? number.toExponential(2) : String(Number(number.toPrecision(4)));
 }
 
-// One of many is in the tab order; arrow keys go to the others.
+// The index of the largest, and the smallest and largest: of any number, which Math.max(...) is not.
+export function argmax(numbers) {
+  let best = 0;
+  for (let index = 1; index < numbers.length; index += 1) if (numbers[index] > numbers[best]) best = index;
+  return best;
+}
+
+export function extent(numbers) {
+  return numbers.reduce(([least, most], each) => [Math.min(least, each), Math.max(most, each)], [Infinity, -Infinity]);
+}
+
+// What an element is known by when it has been made anew: not its place, which may have changed.
+const known = (element) => `${element.tagName} ${element.dataset.focus || element.id
+  || element.getAttribute("aria-label") || element.textContent}`;
+const FOCUSABLE = "a[href], button:not(:disabled), input, select, [tabindex]";
+
+// Other children, and the keyboard's focus where it was: on the same one made anew, else on the one in its place.
+export function refill(container, ...children) {
+  const focused = container.contains(document.activeElement) ? document.activeElement : null;
+  const among = () => [...container.querySelectorAll(FOCUSABLE)];
+  const place = focused && among().filter((each) => each.tagName === focused.tagName).indexOf(focused);
+  container.replaceChildren(...children);
+  if (!focused || container.contains(document.activeElement)) return;
+  const alike = among().filter((each) => each.tagName === focused.tagName);
+  const next = alike.find((each) => known(each) === known(focused))
+    ?? alike[Math.min(place, alike.length - 1)] ?? among()[0];
+  next?.focus({ preventScroll: true });
+}
+
+// One of many is in the tab order; arrow keys go to the others, also to those that `items` gets later.
 export function roving(container, items, columns = () => 1) {
-  items.forEach((item, index) => (item.tabIndex = index ? -1 : 0));
+  const first = Math.max(items.findIndex((item) => item.getAttribute("aria-pressed") === "true"), 0);
+  items.forEach((item, index) => (item.tabIndex = index === first ? 0 : -1));
   container.addEventListener("keydown", (event) => {
     const at = items.indexOf(document.activeElement);
     const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns(), ArrowUp: -columns() }[event.key];
     const to = event.key === "Home" ? 0 : event.key === "End" ? items.length - 1 : at + (step ?? NaN);
     if (at < 0 || !(to >= 0 && to < items.length)) return;
     event.preventDefault();
-    items[at].tabIndex = -1;
+    items.forEach((item) => (item.tabIndex = -1));
     items[to].tabIndex = 0;
     items[to].focus();
   });

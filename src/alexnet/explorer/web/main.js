@@ -1,5 +1,5 @@
 // The page: what is chosen, and which part shows it.
-import { h } from "explorer/dom.js";
+import { argmax, h, refill } from "explorer/dom.js";
 import { compareView } from "explorer/compare.js";
 import { kernelPictures, layerFigures } from "explorer/layer.js";
 import { largeMap, mapTiles } from "explorer/maps.js";
@@ -54,7 +54,7 @@ async function start() {
   });
   state.on(["view"], () => {
     const shown = Object.entries(VIEWS).filter(([name]) => name !== "compare" || about.models.length > 1);
-    nav.replaceChildren(...shown.map(([name, title]) =>
+    refill(nav, ...shown.map(([name, title]) =>
       h("a", { href: `#${name}`, "aria-current": name === state.get("view") ? "page" : null }, title)));
   });
 
@@ -63,12 +63,10 @@ async function start() {
   state.on(["view", "model", "layer", "key", "at"], async () => {
     const mine = (turn += 1);
     complain("");
-    const focused = view.querySelector("[data-board]")?.contains(document.activeElement);
     try {
       const made = await content();
       if (mine !== turn) return; // something else has been chosen meanwhile
-      if (made) view.replaceChildren(made);
-      if (focused) view.querySelector("[data-board]")?.focus();
+      if (made) refill(view, made);
       view.dataset.ready = `${state.get("view")} ${state.get("layer")} ${state.get("key")}`;
     } catch (error) {
       if (mine === turn) complain(error.message);
@@ -78,7 +76,7 @@ async function start() {
     const mine = (pictureTurn += 1);
     try {
       const made = await pictureParts();
-      if (mine === pictureTurn) aside.replaceChildren(choice, ...made);
+      if (mine === pictureTurn) refill(aside, choice, ...made);
     } catch (error) {
       if (mine === pictureTurn) complain(error.message);
     }
@@ -142,9 +140,14 @@ async function start() {
     const row = rowOf(state.get("layer"));
     const at = state.get("view") !== "layer" ? null
       : state.get("at") ?? strongestPlace(look.layers[row.name], await source.maps(index, key, row.name));
-    const square = at ? seenBy(row, at, look.layers.normalize.shape[2]) : null;
+    const square = at ? seenBy(row, at, look.layers.normalize.shape) : null;
     const cam = rowOf(model().cam);
-    const heat = answer && cam ? await source.cam(index, key, cam.name, label) : null;
+    let heat = null;
+    try {
+      heat = answer && cam ? await source.cam(index, key, cam.name, label) : null;
+    } catch (error) {
+      complain(error.message); // the answers are there all the same, and it can be asked for again
+    }
     return [
       pictureView(look, nameOf(key), { square, heat, row: cam }),
       h("p", { class: "quiet" }, heat ? `Where ${cam.name} speaks for ${answer.name} (Grad-CAM).`
@@ -162,7 +165,7 @@ function strongestPlace(told, { shape, values }) {
   if (shape.length === 1) return { channel, row: 0, column: 0 };
   const [, height, width] = shape;
   const map = values.subarray(channel * height * width, (channel + 1) * height * width);
-  const place = map.indexOf(Math.max(...map));
+  const place = argmax(map);
   return { channel, row: Math.floor(place / width), column: place % width };
 }
 

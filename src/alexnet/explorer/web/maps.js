@@ -3,6 +3,7 @@ import { h, roving, shapeText, short } from "explorer/dom.js";
 import { paint } from "explorer/colours.js";
 
 const SHOWN = 96; // maps at first
+const unfolded = new Set(); // the layers of which all are shown
 
 // A vector is laid out as rows of a square.
 export function grid(shape) {
@@ -29,14 +30,19 @@ export function mapTiles(row, told, found, chosen, choose) {
         "aria-pressed": String(channel === chosen), class: mark ? "strong" : null, title: `map ${channel}${mark}`,
         onclick: () => choose(channel),
       }, canvas));
+      items.at(-1).tabIndex = -1;
       tiles.append(items.at(-1));
     }
-    roving(tiles, items);
   };
-  add(0, SHOWN);
-  const more = depth > SHOWN && h("button", {
-    type: "button", onclick: (event) => { event.target.remove(); add(SHOWN, depth); },
-  }, `All ${depth} maps`);
+  add(0, unfolded.has(row.name) ? depth : SHOWN);
+  roving(tiles, items);
+  const unfold = (event) => {
+    unfolded.add(row.name);
+    add(SHOWN, depth);
+    items[SHOWN].focus();
+    event.target.remove();
+  };
+  const more = items.length < depth && h("button", { type: "button", onclick: unfold }, `All ${depth} maps`);
   return h("div", {}, head, tiles, more || null,
     h("p", { class: "quiet" }, "Framed: the strongest. All on one scale, dark for the smallest value."));
 }
@@ -59,7 +65,7 @@ export function largeMap(row, told, found, at, choose) {
     else if (line * width + column < found.shape[0]) choose({ channel: line * width + column, row: 0, column: 0 });
   };
   const board = h("div", {
-    class: "board", tabindex: 0, role: "group", "data-board": true,
+    class: "board", tabindex: 0, role: "group", "data-focus": "board",
     "aria-label": vector ? `Values of ${row.name}: arrow keys choose one` : `Map ${at.channel} of ${row.name}: arrow keys choose a value`,
     onclick: (event) => {
       const edge = canvas.getBoundingClientRect();

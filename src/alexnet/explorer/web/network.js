@@ -5,6 +5,7 @@ const TALL = 120; // px of the largest height
 const DEEP = 64; // px of the largest depth
 const SLANT = 0.35; // of a box's width, as it goes into the page
 const GAP = 106;
+const LONGEST = 14; // characters of a name
 
 function box(row, scale) {
   if (row.output.length === 1) {
@@ -80,7 +81,7 @@ export function drawNetwork(outcome, { chosen, choose, hint, label }) {
       deepest = Math.max(deepest, below);
       const y = base + 26 + 20 * below;
       const hit = svg("rect", { x: last - 6, y: y - 5, width: 70, height: 18, rx: 4, class: "hit chip" });
-      parts.push(svg("g", active, hit, svg("text", { x: last, y: y + 8 }, row.name)));
+      parts.push(svg("g", active, hit, svg("text", { x: last, y: y + 8 }, svg("title", {}, row.name), clipped(row.name))));
     }
   }
   if (outcome.breaks) {
@@ -95,6 +96,10 @@ export function drawNetwork(outcome, { chosen, choose, hint, label }) {
     svg("defs", {}, marker), parts);
 }
 
+// Long names end in dots, so that none lies over the next; the whole is what the layer is called to who cannot see it.
+const clipped = (text) => (text.length > LONGEST ? `${text.slice(0, LONGEST - 1)}…` : text);
+
 function caption(x, y, lines) {
-  return lines.map((line, index) => svg("text", { x, y: y + 14 * index, class: index ? "quiet" : "" }, line));
+  return lines.map((line, index) =>
+    svg("text", { x, y: y + 14 * index, class: index ? "quiet" : "" }, svg("title", {}, line), clipped(line)));
 }

@@ -1,23 +1,26 @@
 // The picture: chosen, dropped, pasted or taken; what the network answers, and where it looked.
-import { h, percent, svg } from "explorer/dom.js";
+import { h, percent, refill, svg } from "explorer/dom.js";
 import { paintHeat } from "explorer/colours.js";
 import { source } from "explorer/source.js";
 
 export function pictureChoice(about, state, complain) {
   const thumbnails = h("div", { class: "thumbnails" });
+  let turn = 0;
   const take = async (file) => {
     if (!file) return;
+    const mine = turn += 1;
     complain("");
     try {
       const key = await source.add(file);
-      state.set({ own: [...state.get("own"), { key, name: file.name || "your picture" }], key });
+      const own = [...state.get("own"), { key, name: file.name || "your picture" }];
+      state.set(mine === turn ? { own, key } : { own }); // of several, the last that was given is looked at
     } catch (error) {
       complain(error.message);
     }
   };
   state.on(["own", "key"], () => {
     const all = [...about.pictures, ...state.get("own")];
-    thumbnails.replaceChildren(...all.map(({ key, name }) => h("button", {
+    refill(thumbnails, ...all.map(({ key, name }) => h("button", {
       type: "button", "aria-pressed": String(key === state.get("key")), onclick: () => state.set({ key }),
     }, name)));
   });
@@ -51,6 +54,7 @@ async function photograph(take, complain) {
     dialog.remove();
   };
   const shoot = () => {
+    trigger.disabled = true;
     const canvas = h("canvas", { width: video.videoWidth, height: video.videoHeight });
     canvas.getContext("2d").drawImage(video, 0, 0);
     canvas.toBlob((blob) => { close(); take(blob); }, "image/png");
@@ -76,17 +80,18 @@ export function pictureView(look, name, { square = null, heat = null, row = null
   const canvas = heat && h("canvas", { class: "over", role: "img", "aria-label": "Grad-CAM" });
   if (heat) paintHeat(canvas, heat, row, [height, width]);
   const frame = square && svg("svg", { class: "over", viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" },
-    svg("rect", { x: square.left, y: square.top, width: square.side, height: square.side, class: "square" }));
+    svg("rect", { x: square.left, y: square.top, width: square.width, height: square.height, class: "square" }));
   return h("div", { class: heat ? "picture heated" : "picture" }, h("img", { src: look.picture, alt: name, width, height }), canvas, frame);
 }
 
 // What one value of a layer looks at: a square of the picture, the whole where that varies.
-export function seenBy(row, at, side) {
+export function seenBy(row, at, [, height, width]) {
   const stride = row.receptive_stride;
-  if (stride === null || row.output.length === 1) return { left: 0, top: 0, side };
+  if (stride === null || row.output.length === 1) return { left: 0, top: 0, width, height };
   return {
     left: row.receptive_start + at.column * stride,
     top: row.receptive_start + at.row * stride,
-    side: row.receptive_field,
+    width: row.receptive_field,
+    height: row.receptive_field,
   };
 }

@@ -1,5 +1,5 @@
 // The walk through the network, a step at a time.
-import { h } from "explorer/dom.js";
+import { h, refill } from "explorer/dom.js";
 
 export function tourView(model, state) {
   const held = h("section", { class: "tour" });
@@ -9,7 +9,7 @@ export function tourView(model, state) {
     const to = (label, next) => h("button", {
       type: "button", disabled: next < 0 || next >= tour.length, onclick: () => go(next),
     }, label);
-    held.replaceChildren(
+    refill(held,
       h("h2", {}, `${step + 1} of ${tour.length}: ${title}`), h("p", { class: "step", role: "status" }, text),
       h("p", {}, to("Back", step - 1), " ", to("Next", step + 1), " ",
         layer && h("a", { href: "#layer" }, `Look at ${layer}`)));

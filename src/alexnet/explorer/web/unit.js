@@ -1,5 +1,5 @@
 // One value: the window it looked at, the kernel, the products and their sum, beside what the network computed.
-import { count, h, short } from "explorer/dom.js";
+import { count, extent, h, short } from "explorer/dom.js";
 import { arithmetic } from "explorer/arithmetic.js";
 import { inkOn, sequential } from "explorer/colours.js";
 import { source } from "explorer/source.js";
@@ -69,7 +69,7 @@ function windows(layer, made, input) {
 }
 
 function numbers(terms, value, title) {
-  const bounds = [Math.min(...terms.map(value)), Math.max(...terms.map(value))];
+  const bounds = extent(terms.map(value));
   const lines = new Map();
   for (const term of terms) lines.set(term.row, [...(lines.get(term.row) ?? []), term]);
   return h("figure", {}, h("div", { class: "wide", tabindex: 0, role: "region", "aria-label": title },

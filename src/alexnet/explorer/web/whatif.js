@@ -1,5 +1,5 @@
 // What if: settings that are changed, and what becomes of every later layer.
-import { count, h, shapeText } from "explorer/dom.js";
+import { count, h, refill, shapeText } from "explorer/dom.js";
 import { drawNetwork } from "explorer/network.js";
 import { source } from "explorer/source.js";
 
@@ -28,9 +28,11 @@ export function whatIfView(index, model) {
     // Of settings of one field the last counts.
     const last = new Map(changed.map((each) => [each.split("=")[0], each]));
     settings = [...last.values()];
-    chips.replaceChildren(...settings.map((each) => h("button", {
+    const undone = chips.contains(document.activeElement);
+    refill(chips, ...settings.map((each) => h("button", {
       type: "button", "aria-label": `Undo ${each}`, onclick: () => apply(settings.filter((other) => other !== each)),
     }, each, " ×")));
+    if (undone && !settings.length) value.focus();
     if (!settings.length) return show(model.outcome);
     try {
       const outcome = await source.whatIf(index, settings);
@@ -40,7 +42,7 @@ export function whatIfView(index, model) {
       outcomeHeld.replaceChildren(h("p", { role: "alert" }, error.message));
     }
   };
-  const show = (outcome) => outcomeHeld.replaceChildren(...outcomeParts(model, outcome, settings, apply));
+  const show = (outcome) => refill(outcomeHeld, ...outcomeParts(model, outcome, settings, apply));
   fillValues();
   show(model.outcome);
   const form = h("form", { class: "change", onsubmit: (event) => {
