@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,6 +31,10 @@ from alexnet.images.cache import cache_folder
 from alexnet.images.views import View
 from alexnet.learning.model import AlexNet
 from alexnet.learning.weights import Weights, save_weights
+
+# A shell starts what is to run behind it so that it does not hear Ctrl-C; what is tested here does.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 COLOURS = {"blue": (40, 50, 210), "green": (40, 200, 60), "red": (220, 40, 30)}
 

@@ -149,8 +149,8 @@ def test_the_folder_may_be_given_relative(write: Write, monkeypatch: pytest.Monk
             r"line 6: a/1\.pgm is on line 3 already; each picture must be listed",
         ),
         (
-            ["path,label,split", "a/0.pgm,cats,dev"],
-            "line 2: split is 'dev'; it must be one of train, val, valid",
+            ["path,label,split", "a/0.pgm,cats,mine"],
+            "line 2: split is 'mine'; it must be one of train, training, val, valid",
         ),
         (["path,label,split", "a/0.pgm,cats"], "line 2: split is ''; it must be one of train"),
         (

@@ -29,7 +29,7 @@ def open_listing(path: Path) -> Source:
     """Read a CSV of picture files, whose paths are relative to the CSV's folder, and check every row.
 
     Its header names a column path (or file, image, filename) and one label (or class); with a column split
-    every row says train, val (or valid, validation) or test. Other columns are passed over. Raises
+    every row says which of SPLIT_NAMES it is of. Other columns are passed over. Raises
     `DataError`, with the line, where a column or a cell is missing or unknown or a file is listed twice; and
     where the file is empty or not UTF-8, or files are not there.
     """
