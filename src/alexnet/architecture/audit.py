@@ -9,15 +9,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from alexnet.architecture import places, sums
-from alexnet.architecture.claims import Claims
+from alexnet.architecture.claims import BATCHES, Claims
 from alexnet.architecture.findings import Finding, Findings
 from alexnet.architecture.layer_audit import LayerAudit
 from alexnet.architecture.network import suggest
 from alexnet.architecture.places import ANY_ALEXNET, Nearest, References
 from alexnet.architecture.zoo import NETWORKS
 from alexnet.errors import ClaimsError
-
-_BATCHES = (10, 2, 3, 4, 5, 8, 16, 32, 64, 100, 128, 256)  # that are tried where none is stated
 
 
 def audit(claims: Claims, network: str | None = None) -> Findings:
@@ -84,7 +82,7 @@ def _with_a_batch(
         return sum(finding.status in ("error", "unsupported") for finding in findings)
 
     best, size = single, 1
-    for batch in _BATCHES:
+    for batch in BATCHES:
         findings = _judge_all(replace(claims, batch=batch), named, references, nearest)
         if wrong(findings) < wrong(best):
             best, size = findings, batch

@@ -49,6 +49,9 @@ RECEPTIVE = ("receptive_field", "receptive_stride")
 FIELDS = (*WHOLE, *SHAPES, *COUNTS, *RECEPTIVE)
 TOTALS = ("layers", *COUNTS)
 
+BATCHES = (10, 2, 3, 4, 5, 8, 16, 32, 64, 100, 128, 256)
+"""Pictures for which figures may be where nobody says so; 10 are Caffe's in its deploy files."""
+
 MOST_LAYERS = 2_000
 MOST_CHARACTERS = 300  # of a relation
 

@@ -10,8 +10,9 @@ from fractions import Fraction
 from itertools import combinations, islice, product
 from math import ceil, floor
 
-from alexnet.architecture.arithmetic import BYTES_PER_VALUE, LayerSummary
-from alexnet.architecture.claims import PASSING, Claim, ClaimedLayer, ClaimedTotal, Claims, kind_of
+from alexnet.architecture.arithmetic import LayerSummary
+from alexnet.architecture.claims import BATCHES, PASSING, Claim, ClaimedLayer, ClaimedTotal, Claims, kind_of
+from alexnet.architecture.diagnosis import readings
 from alexnet.architecture.findings import Finding, Status, judged
 from alexnet.architecture.layers import Conv, Dense, MaxPool
 from alexnet.architecture.places import summary_of
@@ -104,31 +105,23 @@ def _belongs(layer: ClaimedLayer, total: ClaimedTotal) -> bool:
 def _computed(field: str, chosen: Rows, batch: int) -> Iterator[tuple[int, str]]:
     """The true totals, where the layers' figures can all be told, each with the convention it follows."""
     counted = [row for layer, row in chosen if layer.kind not in PASSING]
-    if not counted or any(row is None for row in counted):
-        return
     rows = [row for row in counted if row is not None]
-    weights, biases = sum(row.weights for row in rows), sum(row.biases for row in rows)
-    macs = sum(row.macs for row in rows) * batch
-    match field:
-        case "parameters":
-            yield weights + biases, " with biases"
-            yield weights, ", weights only"
-        case "weights":
-            yield weights, ""
-        case "biases":
-            yield biases, ""
-        case "neurons":
-            yield sum(row.neurons for row in rows), ""
-        case "macs":
-            yield macs, ""
-        case "flops":
-            yield 2 * macs, ", two for a multiply-add"
-            yield macs, ", one for a multiply-add"
-        case "bytes":
-            yield BYTES_PER_VALUE * (weights + biases), " in float32"
-            yield BYTES_PER_VALUE * weights, " in float32, weights only"
-        case "activation_bytes":
-            yield sum(row.activation_bytes for row in rows) * batch, " in float32"
+    if not rows or len(rows) < len(counted):
+        return
+    together = LayerSummary(
+        name="total",
+        kind="total",
+        input=(),
+        output=(),
+        weights=sum(row.weights for row in rows),
+        biases=sum(row.biases for row in rows),
+        macs=sum(row.macs for row in rows),
+        neurons=sum(row.neurons for row in rows),
+        parameter_bytes=sum(row.parameter_bytes for row in rows),
+        activation_bytes=sum(row.activation_bytes for row in rows),
+    )
+    for true, words in readings(field, together, batch=batch):
+        yield int(true), f", {words}" if words else ""
 
 
 def _printed_of_others(field: str, chosen: Rows) -> int:
@@ -204,7 +197,7 @@ def _against_zoo(claim: Claim, amount: Amount, total: ClaimedTotal, named: str |
                 reason = f"{true:,} in {name}" + ("" if named else "; which network it is of is not said")
                 return judged(claim, status, reason)
     if named is not None and trues:
-        for batch_size in (2, 3, 4, 5, 8, 10, 16, 32, 64, 128, 256):
+        for batch_size in BATCHES:
             if claim.field in ("macs", "flops") and agreement(amount, trues[0] * batch_size) is not None:
                 reason = (
                     f"{trues[0]:,} in {named}; that is {batch_size} times as much, a batch of {batch_size}"
