@@ -32,7 +32,7 @@ from alexnet import (
 )
 from alexnet.learning.model import AlexNet, Normalize
 from alexnet.learning.recipe import Recipe
-from alexnet.learning.step import make_optimizer, set_rate
+from alexnet.learning.step import make_optimizer
 
 ODD = (
     Network(
@@ -318,7 +318,7 @@ def test_biases_learn_at_the_rate_of_their_layer() -> None:
     )
     model = AlexNet(Network(name="rates", input=(2, 2, 3), layers=layers))
     optimizer = make_optimizer(model, Recipe(momentum=0.0, weight_decay=0.0))
-    set_rate(optimizer, 0.1)
+    optimizer.rate = 0.1
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)

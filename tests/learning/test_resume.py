@@ -312,7 +312,7 @@ def test_a_state_that_is_not_finite_is_not_kept(
         found = training_step(forward, optimizer, *given, **settings)
         if steps == 4:
             with torch.no_grad():
-                optimizer.param_groups[0]["params"][0].fill_(torch.nan)
+                next(optimizer.parameters()).fill_(torch.nan)
         return found
 
     with monkeypatch.context() as patched:

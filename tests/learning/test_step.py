@@ -23,7 +23,6 @@ from alexnet.learning.step import (
     chance,
     class_weights,
     make_optimizer,
-    set_rate,
     training_step,
 )
 
@@ -150,7 +149,7 @@ def test_steps_equal_momentum_sgd_by_hand(
     # Three steps, so that the momentum of the first and a change of the rate both matter.
     for number, rate in enumerate((0.1, 0.1, 0.04)):
         batch = replace(some_pictures(number), **change)
-        set_rate(optimizer, rate)
+        optimizer.rate = rate
         value, right = training_step(forward, optimizer, batch, loss=loss, clip_norm=recipe.clip_norm)
         expected, expected_right, norm = by_hand.step(batch, loss, rate=rate)
         assert (norm > clip_norm) == (clip_norm < 1), "the pictures do not try what the test is for"
@@ -173,7 +172,7 @@ def test_the_comparison_of_steps_can_fail(model: AlexNet, change: dict[str, floa
     optimizer, by_hand, forward = make_optimizer(model, ours), ByHand(model, other), fused(model)
     for number in range(2):
         batch = some_pictures(number)
-        set_rate(optimizer, 0.1)
+        optimizer.rate = 0.1
         training_step(forward, optimizer, batch, loss=Loss(), clip_norm=ours.clip_norm)
         by_hand.step(batch, Loss(), rate=0.1)
     assert unlike(model, by_hand) > 1e-4, what
@@ -246,7 +245,7 @@ def test_biases_learn_at_their_layer_s_own_rate(small: Network) -> None:
     before = {name: each.detach().clone() for name, each in model.named_parameters()}
     recipe = Recipe(learning_rate=0.1, weight_decay=0.0, momentum=0.0)
     optimizer = make_optimizer(model, recipe)
-    set_rate(optimizer, 0.01)
+    optimizer.rate = 0.01
     training_step(fused(model), optimizer, some_pictures(0), loss=Loss(), clip_norm=inf)
     for name, parameter in model.named_parameters():
         rate = {"conv2.bias": 0.02, "fc3.bias": 0.005}.get(name, 0.01)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from itertools import count
 from math import nan
 from pathlib import Path
 from time import perf_counter
@@ -35,8 +36,6 @@ from alexnet.learning.step import (
     chance,
     class_weights,
     make_optimizer,
-    set_rate,
-    trained_parameters,
     training_step,
 )
 from alexnet.learning.weights import Weights, load_weights, save_weights, torch_classifier
@@ -197,7 +196,7 @@ class Loop:
                         if self._steps():
                             self._checkpoint()
                         break
-                    set_rate(self.optimizer, self._rate())
+                    self.optimizer.rate = self._rate()
                     loss, right = training_step(
                         self.forward,
                         self.optimizer,
@@ -268,7 +267,7 @@ class Loop:
         line = runs.Steps(
             pictures=self.pictures + pictures,
             seconds=self.limit.elapsed(),
-            learning_rate=self.optimizer.param_groups[0]["lr"],
+            learning_rate=self.optimizer.rate,
             train_loss=few.mean_loss(),
             train_accuracy=few.accuracy(),
         )
@@ -351,7 +350,7 @@ class Loop:
             pictures=self.pictures,
             seconds=self.limit.elapsed(),
             pictures_per_second=rate,
-            learning_rate=self.optimizer.param_groups[0]["lr"],
+            learning_rate=self.optimizer.rate,
             train_loss=tally.mean_loss(),
             train_accuracy=tally.accuracy(),
             validation_loss=report.loss if report else None,
@@ -503,8 +502,7 @@ class Loop:
         tensors = {f"model/{name}": each for name, each in self.model.state_dict().items()}
         if self.average is not None:
             tensors |= {f"average/{name}": each for name, each in self.average.state_dict().items()}
-        for number, parameter in enumerate(trained_parameters(self.optimizer)):
-            momentum = self.optimizer.state[parameter].get("momentum_buffer")
+        for number, momentum in enumerate(self.optimizer.momenta()):
             if momentum is not None:
                 tensors[f"momentum/{number}"] = momentum
         save_state(
@@ -520,7 +518,7 @@ class Loop:
                 lines=tuple(self.lines),
                 best=self.best_top1,
                 drawn=drawn,
-                learning_rate=self.optimizer.param_groups[0]["lr"],
+                learning_rate=self.optimizer.rate,
                 validation_seconds=self.limit.validation_seconds,
                 twins=self.twins,
             ),
@@ -543,14 +541,17 @@ class Loop:
         self.model.load_state_dict(groups["model"])
         if self.average is not None:
             self.average.load_state_dict(groups["average"])
-        for number, parameter in enumerate(trained_parameters(self.optimizer)):
-            if str(number) in groups["momentum"]:
-                momentum = torch.empty_like(parameter).copy_(groups["momentum"][str(number)])
-                self.optimizer.state[parameter]["momentum_buffer"] = momentum
+        momenta = (groups["momentum"].get(str(number)) for number in count())
+        self.optimizer.take_up(
+            [
+                None if momentum is None else torch.empty_like(parameter).copy_(momentum)
+                for parameter, momentum in zip(self.optimizer.parameters(), momenta, strict=False)
+            ]
+        )
         if self.processes.leads and (self.folder / runs.BEST_BEFORE).exists():
             (self.folder / runs.BEST_BEFORE).replace(self.folder / runs.BEST)
         self.step, self.pictures, self.best_top1 = state.step, state.pictures, state.best
-        set_rate(self.optimizer, state.learning_rate)
+        self.optimizer.rate = state.learning_rate
         self.limit.validation_seconds, self.twins = state.validation_seconds, state.twins
         self.epochs, self.lines = list(state.epochs), list(state.lines)
         self.tally, self.few = state.tally.to(self.feed.device), state.few.to(self.feed.device)

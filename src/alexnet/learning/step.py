@@ -16,6 +16,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from alexnet.architecture.layers import Conv, Dense
 from alexnet.learning.augment import Mixture
+from alexnet.learning.descent import Descent, Group
 from alexnet.learning.fused import Colour
 from alexnet.learning.model import AlexNet
 from alexnet.learning.recipe import Recipe
@@ -60,7 +61,7 @@ class Loss:
 
 def training_step(
     forward: Callable[..., Tensor],
-    optimizer: torch.optim.Optimizer,
+    optimizer: Descent,
     batch: TrainingBatch,
     *,
     loss: Loss,
@@ -77,21 +78,18 @@ def training_step(
         batch.pictures, batch.colour, dropout=batch.dropout, places=batch.places, total=batch.total
     )
     value = loss(logits, batch)
-    optimizer.zero_grad(set_to_none=True)
+    optimizer.forget_gradients()
     # The mean over processes of their gradients is to be that of the whole batch.
     (value * processes).backward()  # type: ignore[no-untyped-call]
     if isfinite(clip_norm):
-        clip_grad_norm_(trained_parameters(optimizer), clip_norm)
+        clip_grad_norm_(optimizer.parameters(), clip_norm)
     optimizer.step()
     right = (logits.detach().argmax(dim=1) == batch.labels).sum()
     return value.detach() * batch.total, right
 
 
-def make_optimizer(model: AlexNet, recipe: Recipe) -> torch.optim.SGD:
-    """SGD with momentum; biases are not decayed, and learn at their layer's own rate.
-
-    `set_rate` sets the rate of a step.
-    """
+def make_optimizer(model: AlexNet, recipe: Recipe) -> Descent:
+    """Gradient descent with momentum; biases are not decayed, and learn at their layer's own rate."""
     weights, biases = [], defaultdict[float, list[nn.Parameter]](list)
     for layer in model.network.layers:
         if isinstance(layer, Conv | Dense):
@@ -99,25 +97,9 @@ def make_optimizer(model: AlexNet, recipe: Recipe) -> torch.optim.SGD:
             if module.get_parameter("weight").requires_grad:  # frozen ones stay as they are
                 weights.append(module.get_parameter("weight"))
                 biases[layer.bias_rate].append(module.get_parameter("bias"))
-    groups = [{"params": weights, "weight_decay": recipe.weight_decay, "factor": 1.0}]
-    groups += [{"params": each, "weight_decay": 0.0, "factor": factor} for factor, each in biases.items()]
-    return torch.optim.SGD(
-        groups,
-        lr=recipe.learning_rate,
-        momentum=recipe.momentum,
-        fused=weights[0].device.type in ("cpu", "cuda"),  # all parameters in one pass
-    )
-
-
-def trained_parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    """What the optimiser changes: all parameters but frozen ones, in a fixed order."""
-    return [each for group in optimizer.param_groups for each in group["params"]]
-
-
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Set the learning rate of the next step: of weights `rate`, of biases their factor of it."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate * group["factor"]
+    groups = [Group(parameters=weights, weight_decay=recipe.weight_decay, factor=1.0)]
+    groups += [Group(parameters=each, weight_decay=0.0, factor=factor) for factor, each in biases.items()]
+    return Descent(groups, rate=recipe.learning_rate, momentum=recipe.momentum)
 
 
 def class_weights(counts: npt.NDArray[np.int64]) -> Tensor:
