@@ -11,6 +11,15 @@ from pathlib import Path
 from alexnet.errors import OutputError
 
 
+def printable(text: str) -> str:
+    r"""The text as it can be written: what is no UTF-8 in a file's name is shown as \udcff.
+
+    >>> printable("caf\udce9") == r"caf\udce9"
+    True
+    """
+    return text.encode(errors="backslashreplace").decode()
+
+
 def link_whole(path: str | Path, existing: str | Path) -> None:
     """Make `path` the same file as `existing`, at once, without writing its content again.
 

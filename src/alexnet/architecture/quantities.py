@@ -41,6 +41,9 @@ _BYTE_SCALES = {
     "gi": 2**30,
     "ti": 2**40,
 }
+TIMES = "xX×*·⨯✕"
+"""What people print for a multiplication."""
+
 _ABOUT = re.compile(
     r"^(?:~|≈|∼|≃|about|around|approx\.?|approximately|roughly|nearly|almost|some|circa|ca\.?|over"
     r"|more than|under|less than)\s*",
@@ -48,7 +51,7 @@ _ABOUT = re.compile(
 )
 _NUMBER = re.compile(
     r"(?P<digits>\d{1,3}(?:[,'_ \u00a0\u2009\u202f]\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)"
-    r"(?:\s*(?:e|[x×*·⨯✕]\s*10\s*(?:\^|\*\*)?)\s*\{?\+?(?P<power>-?\d{1,3})\}?)?"
+    r"(?:\s*(?:e|[" + TIMES + r"]\s*10\s*(?:\^|\*\*)?)\s*\{?\+?(?P<power>-?\d{1,3})\}?)?"
     r"\s*(?P<suffix>[a-zA-Z]*)",
     re.IGNORECASE,
 )
@@ -192,7 +195,7 @@ def parse_shape(text: str) -> Shape | None:
         return (int(printed.replace(",", "")),)
     inner = printed.strip("()[]{} ")
     inner = re.sub(r"^(\d+)\s*@\s*(.+)$", r"\2x\1", inner)
-    parts = [part.strip() for part in re.split(r"\s*[xX×*·⨯✕,]\s*|\s+by\s+", inner) if part.strip()]
+    parts = [part.strip() for part in re.split(rf"\s*[{TIMES},]\s*|\s+by\s+", inner) if part.strip()]
     if parts and re.fullmatch(r"none|n|b|batch|\?|-1", parts[0], re.IGNORECASE):
         parts = parts[1:]
     if not parts or len(parts) > 4 or not all(re.fullmatch(r"\d{1,9}", part) for part in parts):

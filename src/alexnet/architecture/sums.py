@@ -16,7 +16,7 @@ from alexnet.architecture.diagnosis import readings
 from alexnet.architecture.findings import Finding, Status, judged
 from alexnet.architecture.layers import Conv, Dense, MaxPool
 from alexnet.architecture.places import summary_of
-from alexnet.architecture.quantities import Amount, agreement, as_binary, parse_amount
+from alexnet.architecture.quantities import TIMES, Amount, agreement, as_binary, parse_amount
 from alexnet.architecture.zoo import NETWORKS
 
 Rows = Sequence[tuple[ClaimedLayer, LayerSummary | None]]
@@ -315,7 +315,7 @@ def evaluate(text: str) -> Fraction | None:
     34848
     """
     plain = re.sub(r"(?<=\d),(?=\d{3})", "", text)
-    plain = re.sub(r"[×xX*·⨯✕]", "*", re.sub(r"\*\*", "^", plain)).replace("−", "-").replace("÷", "/")
+    plain = re.sub(f"[{TIMES}]", "*", re.sub(r"\*\*", "^", plain)).replace("−", "-").replace("÷", "/")
     tokens = re.findall(r"\d+(?:\.\d+)?|[-+*/^()\[\]]", plain)
     if not tokens or "".join(tokens) != re.sub(r"\s", "", plain) or len(tokens) > 200:
         return None

@@ -12,6 +12,7 @@ from typing import Any
 from alexnet.explorer.study import Study
 from alexnet.images.decode import MAX_PIXELS
 from alexnet.images.views import read_centre
+from alexnet.writing import printable
 
 MOST_OWN = 32
 """Pictures that visitors may have here at a time; the oldest goes."""
@@ -30,7 +31,7 @@ class Gallery:
         self._lock = Lock()
         for index, path in enumerate(paths, 1):
             self._show(f"picture-{index}", path)
-            self.chosen[f"picture-{index}"] = path.name.encode(errors="backslashreplace").decode()
+            self.chosen[f"picture-{index}"] = printable(path.name)
 
     def about(self, *, static: bool) -> dict[str, Any]:
         """What the page is told first; `static` where no server answers it."""

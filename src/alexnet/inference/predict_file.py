@@ -15,6 +15,7 @@ from typing import IO, Literal, TypeVar, get_args
 from alexnet.errors import OutputError, PictureError
 from alexnet.inference.predict import Prediction
 from alexnet.learning.classifier import Label
+from alexnet.writing import printable
 
 Item = TypeVar("Item")
 Form = Literal["csv", "jsonl"]
@@ -48,7 +49,7 @@ class _Found:
         return _Found(
             pictures=self.pictures + 1,
             unreadable=self.unreadable + bool(error),
-            last=_written(path),
+            last=printable(path),
             answer=Prediction(path=path, labels=(label,)) if label is not None else self.answer,
             end=end,
         )
@@ -94,7 +95,7 @@ def write_predictions(
     try:
         found = _read(output, form, top)
         passed = list(islice(files, found.pictures - 1, found.pictures)) if found.pictures else []
-        if found.pictures and [_written(str(each)) for each in passed] != [found.last]:
+        if found.pictures and [printable(str(each)) for each in passed] != [found.last]:
             raise OutputError(
                 f"{output}: its line {found.pictures} is of {found.last}, and that place is now of "
                 f"{passed[0] if passed else 'no picture'}; must be of the same pictures; delete it or "
@@ -163,11 +164,6 @@ def _csv_line(cells: Iterable[object]) -> str:
 
 def _encoded(line: str) -> bytes:
     return f"{line}\n".encode(errors="backslashreplace")
-
-
-def _written(path: str) -> str:
-    """A path as it stands in a file: what is no UTF-8 is written as \\udcff."""
-    return path.encode(errors="backslashreplace").decode()
 
 
 def _read(output: Path, form: Form, top: int) -> _Found:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from alexnet.errors import MissingExtraError, PictureError, ServerError
+from alexnet.images.batches import in_groups
 from alexnet.inference.engines import is_exported, open_classifier
 from alexnet.inference.predict import Prediction, find_pictures, predict
 from alexnet.learning.classifier import Label
@@ -54,7 +54,7 @@ def _predict(
         held = {path.name: ray.put(path.read_bytes()) for path in _files(weights)}
         first = next(iter(held))
         cores = max(int(ray.cluster_resources().get("CPU", 1)), 1)
-        while some := [str(each) for each in islice(files, _LISTED)]:
+        for some in in_groups(map(str, files), _LISTED):
             rows = ray.data.from_items([{"path": each} for each in some]).map_batches(
                 _Answers,
                 fn_constructor_args=(held, first, top, engine, precision),

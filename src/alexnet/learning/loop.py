@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from itertools import count
 from math import nan
 from pathlib import Path
 from time import perf_counter
@@ -541,11 +540,11 @@ class Loop:
         self.model.load_state_dict(groups["model"])
         if self.average is not None:
             self.average.load_state_dict(groups["average"])
-        momenta = (groups["momentum"].get(str(number)) for number in count())
+        momenta = groups["momentum"]
         self.optimizer.take_up(
             [
-                None if momentum is None else torch.empty_like(parameter).copy_(momentum)
-                for parameter, momentum in zip(self.optimizer.parameters(), momenta, strict=False)
+                torch.empty_like(parameter).copy_(momenta[str(number)]) if str(number) in momenta else None
+                for number, parameter in enumerate(self.optimizer.parameters())
             ]
         )
         if self.processes.leads and (self.folder / runs.BEST_BEFORE).exists():

@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
 from alexnet.server.limits import COME_AGAIN, Limits
+from alexnet.writing import printable
 
 BINARY = "application/octet-stream"
 FORM = "multipart/form-data"
@@ -95,7 +96,7 @@ class Bodies:
                         told = f"part {part!a} is no file; every part must be a picture file"
                         raise HTTPException(400, told)
                     # Some character sets decode to what is no text.
-                    name = value.filename and value.filename.encode(errors="backslashreplace").decode()
+                    name = value.filename and printable(value.filename)
                     uploads.append(Upload(name=name, content=await value.read()))
         except UnicodeError:
             raise HTTPException(

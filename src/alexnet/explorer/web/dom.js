@@ -47,12 +47,12 @@ const FOCUSABLE = "a[href], button:not(:disabled), input, select, [tabindex]";
 export function refill(container, ...children) {
   const focused = container.contains(document.activeElement) ? document.activeElement : null;
   const among = () => [...container.querySelectorAll(FOCUSABLE)];
-  const place = focused && among().filter((each) => each.tagName === focused.tagName).indexOf(focused);
+  const alike = () => among().filter((each) => each.tagName === focused.tagName);
+  const place = focused && alike().indexOf(focused);
   container.replaceChildren(...children);
   if (!focused || container.contains(document.activeElement)) return;
-  const alike = among().filter((each) => each.tagName === focused.tagName);
-  const next = alike.find((each) => known(each) === known(focused))
-    ?? alike[Math.min(place, alike.length - 1)] ?? among()[0];
+  const now = alike();
+  const next = now.find((each) => known(each) === known(focused)) ?? now[Math.min(place, now.length - 1)] ?? among()[0];
   next?.focus({ preventScroll: true });
 }
 
