@@ -92,12 +92,14 @@ def train(
     from alexnet.architecture.network import edit
     from alexnet.architecture.summary import summarize
     from alexnet.architecture.zoo import get_network
+    from alexnet.learning.weights_file import is_weights_file
 
     if resume and output is None:
         fail("--resume: needs --output, the folder of the run to go on with")
     if freeze is not None and init is None:
         fail(f"--freeze {freeze}: needs --init, weights that are worth keeping")
-    theirs = init is not None and network is None and init.suffix != ".safetensors"  # torchvision's
+    # Weights that do not say of which network they are: torchvision's.
+    theirs = init is not None and network is None and not is_weights_file(init)
     if not theirs:
         described = edit(get_network(network or (str(init) if init else "notes")), *settings)
         summarize(described)  # a network that breaks is told of before anything heavy is loaded
