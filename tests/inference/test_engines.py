@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from alexnet.inference import engines
+
 Start = tuple[list[str], dict[str, str]]
 
 # What tells a package that it runs in a test, where some are silent that are not elsewhere.
@@ -47,3 +49,19 @@ def test_torch_computes_with_as_many_threads_as_it_is_told(python: Start, weight
         [*command, "-c", code, weights_file], env=environment, capture_output=True, text=True
     )
     assert (done.stdout.strip(), done.stderr) == ("3", "")
+
+
+def threads_of_this_process() -> int:
+    return len(list(Path("/proc/self/task").iterdir()))
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="Linux's list of a process's threads")
+def test_an_engine_has_a_thread_for_each_core_of_a_quota(
+    weights_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "core_quota", lambda: 3)
+    monkeypatch.setattr(engines, "available_cores", lambda: 3)
+    before = threads_of_this_process()
+    classifier = engines.open_classifier(weights_file, engine="onnxruntime")
+    assert threads_of_this_process() - before == 2  # the third is the one that asks
+    assert classifier.engine == "onnxruntime"

@@ -21,9 +21,8 @@ from alexnet.inside.filters import first_kernels
 from alexnet.inside.page import page
 from alexnet.inside.patches import FILTERS, Excitement, find_patches, placed_convolutions
 from alexnet.inside.sheets import png
-from alexnet.learning.allocator import keep_freed_memory
 from alexnet.learning.classifier import Label, ranked, softmax
-from alexnet.learning.devices import choose_device
+from alexnet.learning.devices import choose_device, prepare
 from alexnet.learning.model import AlexNet
 from alexnet.learning.weights import Weights
 from alexnet.writing import write_together
@@ -149,8 +148,7 @@ def _check_output(folder: Path) -> None:
 
 def _move(model: AlexNet, device: str) -> None:
     chosen = choose_device(device)
-    if chosen.type == "cpu":
-        keep_freed_memory()
+    prepare(chosen)
     model.to(chosen)
 
 

@@ -13,8 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from alexnet.architecture.network import Network
 from alexnet.errors import TrainingError
-from alexnet.learning.allocator import keep_freed_memory
-from alexnet.learning.devices import choose_device, choose_precision
+from alexnet.learning.devices import choose_device, choose_precision, prepare
 from alexnet.learning.fused import Colour, FusedForward
 from alexnet.learning.model import AlexNet, set_layout
 from alexnet.learning.recipe import DEFAULT
@@ -52,8 +51,7 @@ def benchmark_training(
     if batch_size < 1 or rounds < 1:
         raise TrainingError(f"benchmark: batch size {batch_size}, rounds {rounds}; both must be at least 1")
     on = choose_device(device)
-    if on.type == "cpu":
-        keep_freed_memory()
+    prepare(on)
     batch = torch.randint(0, 256, (batch_size, *network.input), dtype=torch.uint8, device=on)
     labels = torch.randint(0, network.classes, (batch_size,), device=on)
     chosen = choose_precision(precision, on)

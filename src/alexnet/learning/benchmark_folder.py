@@ -22,9 +22,8 @@ from alexnet.errors import DataError, TrainingError
 from alexnet.images.packed import pack, whole
 from alexnet.images.splits import Dataset
 from alexnet.images.views import View
-from alexnet.learning.allocator import keep_freed_memory
 from alexnet.learning.benchmark import Timing, plain_loop, time_by_turns
-from alexnet.learning.devices import choose_device, choose_precision
+from alexnet.learning.devices import choose_device, choose_precision, prepare
 from alexnet.learning.feed import Feed
 from alexnet.learning.fused import FusedForward
 from alexnet.learning.model import AlexNet
@@ -61,8 +60,7 @@ def benchmark_folder(
             f"{batch_size * steps} of them; take another folder, or fewer --steps"
         )
     on = choose_device(device)
-    if on.type == "cpu":
-        keep_freed_memory()
+    prepare(on)
     network = network.with_classes(len(data.class_names))
     view = View.of(*network.input[:2])
     recipe = replace(DEFAULT, batch_size=batch_size, build_up=0.0)  # at full strength

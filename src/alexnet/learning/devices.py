@@ -8,6 +8,8 @@ from typing import Any
 import torch
 
 from alexnet.errors import TrainingError
+from alexnet.images.cores import core_quota
+from alexnet.learning.allocator import keep_freed_memory
 
 _KINDS = ("cpu", "cuda", "mps")  # that training and answers were made for
 _CPU = torch.device("cpu")
@@ -40,6 +42,20 @@ def choose_device(name: str = "auto", *, own_gpu: int | None = None, alone: bool
             f"device '{name}': not on this machine; must be one that torch can use; try cpu"
         ) from None
     return device
+
+
+def prepare(device: torch.device) -> None:
+    """Make this process ready to compute on it: on a processor, it keeps freed memory and its share of cores.
+
+    Torch takes a thread for each core that it sees. Of those of a container that may use less, most would
+    only wait (`core_quota`).
+    """
+    if device.type != "cpu":
+        return
+    keep_freed_memory()
+    quota = core_quota()
+    if quota is not None and quota < torch.get_num_threads():
+        torch.set_num_threads(quota)
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:

@@ -21,8 +21,7 @@ from alexnet.errors import NetworkError, TrainingError
 from alexnet.images.splits import Dataset
 from alexnet.images.views import View
 from alexnet.learning import runs
-from alexnet.learning.allocator import keep_freed_memory
-from alexnet.learning.devices import choose_device, choose_precision
+from alexnet.learning.devices import choose_device, choose_precision, prepare
 from alexnet.learning.events import Events, event_writer
 from alexnet.learning.feed import Feed
 from alexnet.learning.interrupts import count_interrupts
@@ -100,8 +99,7 @@ def train(
         )
     on = choose_device(device, own_gpu=processes.own_gpu, alone=processes.count == 1)
     chosen_precision = choose_precision(precision, on)
-    if on.type == "cpu":
-        keep_freed_memory()
+    prepare(on)
     network = network.with_classes(len(data.class_names))
     view = View.of(*network.input[:2], tight=data.tight)
     recipe = _fitting(recipe, data)

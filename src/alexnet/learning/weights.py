@@ -15,8 +15,8 @@ from torch import Tensor
 from alexnet.architecture.network import Network
 from alexnet.errors import AlexNetError, WeightsError
 from alexnet.images.views import View
-from alexnet.learning.allocator import keep_freed_memory
 from alexnet.learning.classifier import Classifier, Logits
+from alexnet.learning.devices import prepare
 from alexnet.learning.fused import FusedForward
 from alexnet.learning.model import AlexNet, set_layout
 from alexnet.learning.weights_file import KEY, Description, read_weights_file
@@ -91,12 +91,11 @@ def load_weights(path: str | Path) -> Weights:
 def torch_classifier(weights: Weights, *, device: torch.device, precision: torch.dtype) -> Classifier:
     """The weights' model as a Classifier that runs in torch on `device`; it is put in evaluation mode.
 
-    On a processor, the process keeps freed memory from then on (`keep_freed_memory`).
+    The process is made ready for that (`prepare`): on a processor it keeps freed memory from then on.
     """
     model = weights.model.to(device).eval()
     forward = FusedForward(model, precision=precision).eval()
-    if device.type == "cpu":
-        keep_freed_memory()
+    prepare(device)
 
     @torch.inference_mode()
     def run(batch: Any) -> Logits:
