@@ -370,6 +370,30 @@ def test_where_the_network_looked_can_be_asked_for_again(browser: Browser, serve
     page.close()
 
 
+def test_where_the_network_looked_is_not_complained_of_once_another_answer_is_chosen(
+    browser: Browser, served: str
+) -> None:
+    page = browser.new_page()
+    page.goto(served)
+    page.wait_for_selector("body[data-ready]")
+    asked: list[Route] = []
+
+    def wait(route: Route) -> None:  # a function of its own: Playwright looks at its signature
+        asked.append(route)
+
+    page.route("**/cam/**", wait, times=1)
+    first, second = (page.locator(".answers button").nth(place) for place in (0, 1))
+    with page.expect_request("**/cam/**"):
+        first.click()
+    second.click()
+    expect(page.get_by_role("img", name="Grad-CAM")).to_be_visible()
+    with page.expect_event("requestfailed"):
+        asked[0].abort()
+    page.wait_for_timeout(100)
+    expect(page.locator(".complaint")).to_be_empty()
+    page.close()
+
+
 def test_of_two_pictures_the_last_that_was_given_is_looked_at(
     browser: Browser, served: str, photographs: list[Path]
 ) -> None:

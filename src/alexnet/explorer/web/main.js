@@ -75,7 +75,7 @@ async function start() {
   state.on(["view", "model", "layer", "key", "at", "label"], async () => {
     const mine = (pictureTurn += 1);
     try {
-      const made = await pictureParts();
+      const made = await pictureParts((text) => mine === pictureTurn && complain(text));
       if (mine === pictureTurn) refill(aside, choice, ...made);
     } catch (error) {
       if (mine === pictureTurn) complain(error.message);
@@ -130,7 +130,7 @@ async function start() {
     return parts;
   }
 
-  async function pictureParts() {
+  async function pictureParts(warn) {
     const [index, key] = [state.get("model"), state.get("key")];
     if (!key) return [];
     const look = await source.look(index, key);
@@ -146,7 +146,7 @@ async function start() {
     try {
       heat = answer && cam ? await source.cam(index, key, cam.name, label) : null;
     } catch (error) {
-      complain(error.message); // the answers are there all the same, and it can be asked for again
+      warn(error.message); // the answers are there all the same, and it can be asked for again
     }
     return [
       pictureView(look, nameOf(key), { square, heat, row: cam }),
