@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, relu
 
 from alexnet import NETWORKS, Dense, Dropout, MaxPool, Network, edit
+from alexnet.learning import fused
 from alexnet.learning.fused import Colour, FusedForward, blocked_kernel, to_blocks
 from alexnet.learning.model import AlexNet
 
@@ -83,17 +84,24 @@ def test_logits_and_gradients_are_the_model_s(name: str, mean: list[float]) -> N
     assert distance(logits, expected) < 1e-5
     for parameter, slope in slopes.items():
         assert slope.norm() > 0, parameter
-        # A value next to a ReLU's kink may fall on either side: a few elements, so the norm.
-        assert distance(found[parameter], slope) < 1e-3, parameter
+        # A value next to a ReLU's kink may fall on either side. In vgg16 hundredths come of that, between
+        # torch's own float32 and float64, too; below, in float64, nothing does.
+        assert distance(found[parameter], slope) < (0.05 if name.startswith("vgg") else 1e-3), parameter
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("winograd", [False, True])
 @MEANS
-def test_in_float64_they_are_the_same_to_its_last_digits(small: Network, mean: list[float]) -> None:
-    model, batch = model_of(small, mean=mean).double(), pictures_for(small, 6)
-    expected, slopes = answer(model, model, batch)
+def test_in_float64_they_are_the_same_to_its_last_digits(
+    monkeypatch: pytest.MonkeyPatch, name: str, winograd: bool, mean: list[float]
+) -> None:
+    monkeypatch.setattr(fused, "is_faster", lambda _, weight, **__: winograd and 1 < weight.shape[2] < 8)
+    network = shrunk(NETWORKS[name])
+    model, batch = model_of(network, mean=mean).double(), pictures_for(network)
+    expected, slopes = answer(plainly(model), model, batch)
     logits, found = answer(FusedForward(model, precision=torch.float64), model, batch)
-    assert distance(logits, expected) < 1e-12
-    assert all(distance(found[name], slopes[name]) < 1e-12 for name in slopes)
+    assert distance(logits, expected) < 1e-11
+    assert all(distance(found[each], slopes[each]) < 1e-10 for each in slopes)
 
 
 @pytest.mark.parametrize("spoilt", ["mean", "scale", "bias"])
