@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from alexnet import NETWORKS, ClaimsError, Finding, MisfitError, Network, audit, read_claims, summarize
 from alexnet.architecture.claim_files import NAMED
 from alexnet.architecture.claims import from_mapping, read_toml
+from alexnet.architecture.descriptions import described
 from alexnet.architecture.layers import Conv, Dense, Flatten, Layer, MaxPool
 
 CLAIMS = Path(__file__).parents[1] / "claims"
@@ -530,6 +531,88 @@ def test_every_cell_of_a_table_gets_a_finding(tmp_path: Path) -> None:
     cells = [cell.strip() for line in FORMS.strip().splitlines()[2:] for cell in line.split("|")[3:-2]]
     # A relation in a cell has its own finding, and so has the column that is none.
     assert len(findings) == sum(cell not in ("", "-") for cell in cells) + 1 + 1
+
+
+# Written for these tests: the layers of Krizhevsky et al. 2012 without groups, told as people tell them.
+IN_WORDS = """
+| What | Comes out |
+|---|---|
+| Input | 227x227x3 |
+| Conv1: 96 filters of 11x11, stride 4, pad 0 | 55x55x96 |
+| Pool1 (3x3/2) | 27x27x96 |
+| Conv2: 256 5x5 kernels at stride 1, padding 2 | 27x27x256 |
+| Pool2 (max, 3x3, s=2) | 13x13x256 |
+| Conv3: 384@3x3, p=1 | 13x13x384 |
+| Conv4: 3x3, same padding, 384 feature maps | 13x13x384 |
+| FC6: 4096 units | 4096 |
+"""
+
+
+@pytest.mark.parametrize("headings", [("Layer", "Output"), ("Layer", "Output Shape")])
+def test_what_a_cell_tells_in_words_is_judged(headings: tuple[str, str], tmp_path: Path) -> None:
+    path = tmp_path / "table.md"
+    text = IN_WORDS.replace("What", headings[0]).replace("Comes out", headings[1])
+    path.write_text(text, encoding="utf-8")
+    assert flagged(path) == {}
+    told = [4, 2, 4, 2, 3, 2, 1]  # figures, a layer at a time; "same" is none
+    assert len(audit(read_claims(path)).findings) == sum(told) + 1 + len(told)
+    for right, slip, at in (
+        ("96 filters", "69 filters", ("Conv1", "output")),
+        ("stride 4", "stride 3", ("Conv1", "output")),
+        ("(3x3/2)", "(3x3/3)", ("Pool1", "output")),
+        ("padding 2", "padding 1", ("Conv2", "output")),
+        ("384@3x3", "383@3x3", ("Conv3", "output")),
+        ("4096 units", "4069 units", ("FC6", "output")),
+    ):
+        path.write_text(text.replace(right, slip), encoding="utf-8")
+        assert statuses(flagged(path)) == {at: "error"}, slip
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("96 filters of size 11x11, stride of 4", {"filters": "96", "kernel": "11x11", "stride": "4"}),
+        ("256 5 x 5 filters with stride 1", {"filters": "256", "kernel": "5 x 5", "stride": "1"}),
+        ("3x3 max pool, stride 2x2", {"kernel": "3x3", "stride": "2x2"}),
+        ("5×5, pad=2, 2 groups", {"kernel": "5×5", "padding": "2", "groups": "2"}),
+        ("1,024 channels", {"filters": "1,024"}),
+        ("dense, 4,096 neurons + ReLU6", {"units": "4,096"}),
+        ("Conv2D", {}),
+        ("", {}),
+        ("3x3 by steps of 2", None),
+        ("3x3, then 5x5", None),
+        ("dropout 0.5", None),
+    ],
+)
+def test_words_are_read_whole_or_not_at_all(text: str, told: dict[str, str] | None) -> None:
+    assert described(text) == told
+
+
+def test_what_two_cells_tell_differently_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "table.md"
+    path.write_text(
+        "| Layer | Details | Kernel | Output |\n|-|-|-|-|\n| Input | colour | | 227x227x3 |\n"
+        "| Conv1 | 96 filters, 7x7 | 11x11, stride 4 | 55x55x96 |\n"
+        "| Pool1 | 3x3 | 3x3, stride 2 | 27x27x96 |\n| LRN | n=5 | | 27x27x96 |\n",
+        encoding="utf-8",
+    )
+    found = flagged(path)
+    assert statuses(found) == {("Conv1", "description"): "unsupported", ("LRN", "description"): "unsupported"}
+    assert "another cell of the row says 11x11," in found["Conv1", "description"].reason
+
+
+def test_prose_beside_layers_is_no_table_of_figures(tmp_path: Path) -> None:
+    path = tmp_path / "table.md"
+    path.write_text("| Name | Description |\n|-|-|\n| conv1 | sees 11 pixels |\n", encoding="utf-8")
+    with pytest.raises(ClaimsError, match="no table of layers"):
+        read_claims(path)
+
+
+def test_two_networks_in_a_file_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "table.md"
+    path.write_text(SAME + "\n\n" + COMPOSITE, encoding="utf-8")
+    with pytest.raises(ClaimsError, match=r"table\.md: two tables begin with an input; give each a file"):
+        read_claims(path)
 
 
 def test_a_second_table_of_the_same_layers_adds_to_the_first(tmp_path: Path) -> None:

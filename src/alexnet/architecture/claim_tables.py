@@ -24,6 +24,7 @@ from alexnet.architecture.claims import (
     kind_of,
     value_of,
 )
+from alexnet.architecture.descriptions import described
 from alexnet.architecture.quantities import parse_amount, parse_shape
 from alexnet.errors import ClaimsError
 
@@ -52,6 +53,7 @@ _HEADINGS = {
     "activation_bytes": "output bytes;activation bytes;activation memory",
     "receptive_field": "receptive field;receptive field size;rf;rf size",
     "receptive_stride": "its stride;receptive stride;effective stride;cumulative stride;jump",
+    "description": "description;details;configuration;config;settings;specification;hyperparameters",
 }
 _FIELD_OF = {heading: name for name, headings in _HEADINGS.items() for heading in headings.split(";")}
 _FORMS = {
@@ -137,6 +139,8 @@ def _from_tables(tables: Sequence[Sequence[Sequence[str]]], where: str) -> Claim
                 raise ClaimsError(f"{row.where}: has no name; must have one, or be the last")
         sums += [row for row in rows if row not in layers]
         if not _merged(listed, layers):
+            if any(map(_is_input, listed)) and any(map(_is_input, layers)):
+                raise ClaimsError(f"{where}: two tables begin with an input; give each a file of its own")
             listed += layers
         if len(listed) > MOST_LAYERS:
             raise ClaimsError(f"{where}: over {MOST_LAYERS:,} layers; no more are audited")
@@ -148,7 +152,7 @@ def _from_tables(tables: Sequence[Sequence[Sequence[str]]], where: str) -> Claim
     layers_read = [_layer(row, relations) for row in listed]
     totals = [_total(row, relations) for row in sums]
     unread += [each for row in (*listed, *sums) for each in row.unread]
-    entering = next((layer for layer in layers_read if layer.name.lower().startswith("input")), None)
+    entering = next(filter(_is_input, layers_read), None)
     return Claims(
         title=where,
         input=(entering.shape("output") or entering.shape("input")) if entering is not None else None,
@@ -158,6 +162,10 @@ def _from_tables(tables: Sequence[Sequence[Sequence[str]]], where: str) -> Claim
         relations=tuple(relations),
         unread=tuple(unread),
     )
+
+
+def _is_input(row: _Row | ClaimedLayer) -> bool:
+    return row.name.lower().startswith("input")
 
 
 def _is_total(row: _Row) -> bool:
@@ -191,6 +199,8 @@ def _columns(table: Sequence[Sequence[str]]) -> list[_Column]:
         shapes = [parse_shape(row[place]) or () for row in table[1:] if place < len(row)]
         if name == "name" and any(column.field == "name" for column in columns):
             name = "kind"
+        if name == "description" and not any(described(row[place]) for row in table[1:] if place < len(row)):
+            name = None  # of the table's layers, or of anything else
         if name == "kernel" and bare == "size" and 2 * sum(len(shape) == 3 for shape in shapes) > len(shapes):
             name = "output"  # "Size" of what comes out, not of the window
         windows = sum(len(shape) > 1 and shape[0] == shape[1] for shape in shapes)
@@ -242,10 +252,48 @@ def _row(columns: Sequence[_Column], cells: Sequence[str], where: str) -> _Row:
             twice.append((column.heading, printed))
     for heading, printed in twice:
         row.leave(heading, printed, "another column of the table is read for this")
+    _take_apart(row)
     for cell in cells[len(columns) :]:
         if re.search(r"\d", cell):
             row.leave("a cell without a heading", cell, "the row has more cells than there are headings")
     return row
+
+
+def _take_apart(row: _Row) -> None:
+    """Put the figures that a cell tells in words where they belong."""
+    for column in ("kernel", "filters", "units", "stride", "padding"):
+        printed = row.cells.get(column, "")
+        in_words = "@" in printed or _read(column, printed) is None
+        if in_words and (told := described(printed)):
+            del row.cells[column]
+            _tell(row, told, column, printed)
+    name = row.cells.get("name", "")
+    head, _, tail = name.rstrip(")").partition(":" if ":" in name else "(")
+    if told := described(tail):  # CONV1: 96 filters of 11x11
+        row.cells["name"] = head.strip()
+        _tell(row, told, "name", tail)
+    for column in ("kind", "description"):
+        printed = row.cells.get(column, "")
+        if (told := described(printed)) is None:
+            row.leave(column, printed, "cannot be read; must be such as 96 filters of 11x11, stride 4, pad 2")
+        _tell(row, told or {}, column, printed)
+
+
+def _tell(row: _Row, told: Mapping[str, str], column: str, printed: str) -> None:
+    for name, figure in told.items():
+        known = row.cells.setdefault(name, figure)
+        if _read(name, known) != _read(name, figure):
+            row.leave(column, printed, f"another cell of the row says {known}, which is judged")
+
+
+def _read(name: str, printed: str) -> object:
+    """What a cell says; None where it cannot be read."""
+    if name == "padding" and printed.lower() in ("valid", "same"):
+        return printed.lower()
+    try:
+        return value_of(name, printed, "")
+    except ClaimsError:
+        return None
 
 
 def _layer(row: _Row, relations: list[str]) -> ClaimedLayer:
@@ -257,7 +305,7 @@ def _layer(row: _Row, relations: list[str]) -> ClaimedLayer:
         kind = "other"  # the last layer's answers once more
     values: dict[str, object] = {"name": name, "kind": kind}
     for column, printed in _split(row.cells).items():
-        if column == "padding" and printed.lower() in ("valid", "same"):
+        if _read(column, printed) in ("valid", "same"):
             values[column] = printed.lower()
         elif column == "filters" and kind == "dense":
             values.setdefault("units", _value(row, "units", printed, relations))
@@ -267,13 +315,9 @@ def _layer(row: _Row, relations: list[str]) -> ClaimedLayer:
 
 
 def _split(cells: Mapping[str, str]) -> dict[str, str]:
-    """The cells without name and kind, and what stands in one for two: 96@11x11, 11x11x3x96, params in MB."""
-    split = {name: printed for name, printed in cells.items() if name not in ("name", "kind")}
-    kernel = split.get("kernel", "")
-    if match := re.fullmatch(r"\(?(\d+)\s*@\s*(.+?)\)?", kernel):
-        split["kernel"] = match[2]
-        split.setdefault("filters", match[1])
-    elif len(shape := parse_shape(kernel) or ()) == 4 and shape[0] == shape[1]:
+    """The figures' cells, and what stands in one for two: 11x11x3x96, params in MB."""
+    split = {name: printed for name, printed in cells.items() if name not in ("name", "kind", "description")}
+    if len(shape := parse_shape(split.get("kernel", "")) or ()) == 4 and shape[0] == shape[1]:
         split.setdefault("filters", str(shape[3]))
     for name in ("parameters", "weights"):
         amount = parse_amount(split.get(name, ""))
@@ -289,11 +333,8 @@ def _value(row: _Row, name: str, printed: str, relations: list[str]) -> str | No
     if equals and re.search(r"\d", left) and re.search(r"\d", right) and len(printed) <= MOST_CHARACTERS:
         relations.append(printed)
     for side in sides if equals else (printed,):
-        try:
-            value_of(name, side.strip(), "")
-        except ClaimsError:
-            continue
-        return side.strip()
+        if _read(name, side.strip()) is not None:
+            return side.strip()
     row.leave(name, printed, f"cannot be read; must be {_FORMS.get(name, 'a number such as 34,848 or 1.4M')}")
     return None
 
