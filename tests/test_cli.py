@@ -736,7 +736,35 @@ def test_a_result_that_cannot_be_printed_is_one_line(python: Start) -> None:
             stderr=subprocess.PIPE,
             text=True,
         )
-    assert "No space left on device" in refusal(ended.returncode, ended.stderr)
+    told = refusal(ended.returncode, ended.stderr)
+    assert told == "standard output: cannot be written: No space left on device"
+
+
+NAMELESS = """
+import sys
+from alexnet.cli.program import app
+
+@app.command("read")
+def read():
+    print("so far")
+    raise OSError(5, "Input/output error")
+
+app(sys.argv[1:])
+"""
+
+
+def test_an_error_of_a_file_without_a_name_is_not_blamed_on_the_output(python: Start) -> None:
+    command, environment = python
+    ended = subprocess.run(
+        [*command, "-c", NAMELESS, "read"], env=environment, capture_output=True, text=True
+    )
+    assert ended.stdout == "so far\n"
+    told = refusal(ended.returncode, ended.stderr)
+    assert told == "Input/output error; run `alexnet --debug ...` to see where"
+    traced = subprocess.run(
+        [*command, "-c", NAMELESS, "--debug", "read"], env=environment, capture_output=True, text=True
+    )
+    assert (traced.returncode, traced.stderr.splitlines()[-1]) == (1, "OSError: [Errno 5] Input/output error")
 
 
 # --- durations --------------------------------------------------------------------------------------------

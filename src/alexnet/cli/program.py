@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from functools import partial
+from traceback import walk_tb
 from typing import Any
 
 import click
@@ -60,6 +61,8 @@ class OneLineErrors(click.Group):
             note("alexnet: interrupted")
             sys.exit(INTERRUPTED)
         except OSError as error:
+            if not _was_printing(error):
+                raise
             # What is still to be flushed at exit would fail once more.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             fail(f"standard output: cannot be written: {error.strerror}")
@@ -78,12 +81,19 @@ class OneLineErrors(click.Group):
                 raise
             fail(str(error))
         except OSError as error:
-            if ctx.params.get("debug") or error.filename is None:
+            if ctx.params.get("debug") or _was_printing(error):
                 raise
-            # Standard output has no name; a file that has one, or a folder, is what is wrong.
+            if error.filename is None:
+                fail(f"{error.strerror or error}; run `alexnet --debug ...` to see where")
             fail(f"{error.filename}: {error.strerror}; check the path and who may read and write there")
         except KeyboardInterrupt:
             raise click.Abort from None
+
+
+def _was_printing(error: OSError) -> bool:
+    """Whether it came of click's echo, with which all results are printed."""
+    *_, (frame, _) = walk_tb(error.__traceback__)
+    return frame.f_globals.get("__name__") == "click.utils"
 
 
 @click.group(cls=OneLineErrors, context_settings=CONTEXT)
