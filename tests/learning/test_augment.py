@@ -21,13 +21,12 @@ from alexnet.learning.augment import (
     cut_at_once,
     cut_one_by_one,
     cutmix,
-    mirror,
     place_boxes,
     resized_shares,
     view_shares,
 )
 
-Cut = Callable[[Tensor, Boxes, int, int], Tensor]
+Cut = Callable[..., Tensor]
 BOTH = pytest.mark.parametrize("way", [cut_one_by_one, cut_at_once])
 
 
@@ -118,7 +117,7 @@ def test_the_processor_cuts_one_by_one_and_other_devices_at_once(monkeypatch: py
     called: list[str] = []
 
     def noted(name: str) -> Cut:
-        def note(batch: Tensor, boxes: Boxes, height: int, width: int) -> Tensor:
+        def note(batch: Tensor, *_: object) -> Tensor:
             called.append(name)
             return batch
 
@@ -235,14 +234,28 @@ def test_the_view_s_crop_is_a_square_in_the_picture_as_it_was(
 # --- mirror images ----------------------------------------------------------------------------------------
 
 
-def test_a_mirror_image_is_the_picture_from_right_to_left() -> None:
-    batch = numbered(6, 5)
+@BOTH
+@pytest.mark.parametrize("size", [(5, 5), (4, 3)])
+def test_a_mirror_image_is_the_picture_from_right_to_left(way: Cut, size: tuple[int, int]) -> None:
+    batch, boxes = numbered(6, 5), boxes_of(*[(0, 0, 5, 5)] * 6)
     chosen = torch.tensor([True, False, True, True, False, False])
-    found = mirror(batch, chosen)
+    straight, found = way(batch, boxes, *size), way(batch, boxes, *size, chosen)
     for index, turned in enumerate(chosen.tolist()):
-        expected = batch[index].numpy()[:, ::-1] if turned else batch[index].numpy()
+        expected = straight[index].numpy()[:, ::-1] if turned else straight[index].numpy()
         np.testing.assert_array_equal(found[index].numpy(), expected)
     assert torch.equal(batch, numbered(6, 5))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+def test_however_many_threads_cut_the_pictures_are_the_same(threads: int) -> None:
+    batch, boxes = noise(5, 33), place_boxes(33, uniform(5, 2, seed=1), uniform(5, 2, seed=2))
+    before = torch.get_num_threads()
+    expected = cut_one_by_one(batch, boxes, 10, 13)
+    try:
+        torch.set_num_threads(threads)
+        assert torch.equal(cut_one_by_one(batch, boxes, 10, 13), expected)
+    finally:
+        torch.set_num_threads(before)
 
 
 # --- colours ----------------------------------------------------------------------------------------------

@@ -870,24 +870,39 @@ def counting(monkeypatch: pytest.MonkeyPatch, name: str) -> list[int]:
     return counted
 
 
-def test_pictures_are_mirrored_where_that_keeps_their_class(
+def mirrored(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether each picture that is cut is mirrored."""
+    noted: list[bool] = []
+    plain = augment.cut
+
+    def note(batch: Tensor, boxes: augment.Boxes, height: int, width: int, turned: Tensor | None) -> Tensor:
+        noted.extend([False] * len(batch) if turned is None else turned.tolist())
+        return plain(batch, boxes, height, width, turned)
+
+    monkeypatch.setattr(augment, "cut", note)
+    return noted
+
+
+def test_half_of_the_pictures_are_mirrored_where_that_keeps_their_class(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mirrored = counting(monkeypatch, "mirror")
-    run(epochs=2)
-    assert sum(mirrored) == 36
+    turned = mirrored(monkeypatch)
+    run(epochs=10)
+    assert len(turned) == 180
+    assert 90 - 34 < sum(turned) < 90 + 34  # the deviation is 6.7
 
 
 @pytest.mark.parametrize("by", ["data", "recipe"])
 def test_pictures_are_never_mirrored_where_that_may_change_their_class(
     run: Run, data: Dataset, monkeypatch: pytest.MonkeyPatch, by: str
 ) -> None:
-    mirrored = counting(monkeypatch, "mirror")
+    turned = mirrored(monkeypatch)
     if by == "data":
         history = run(data=replace(data, mirror=False))
     else:
         history = run(recipe=replace(RECIPE, mirror=False))
-    assert mirrored == []
+    assert turned
+    assert not any(turned)
     assert described(history)["recipe"]["mirror"] is False
 
 

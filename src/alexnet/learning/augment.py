@@ -6,6 +6,7 @@ same picture in the same way on every device and in every process.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import log, sqrt
 
@@ -58,13 +59,18 @@ def view_shares(aspects: Tensor, *, share: float) -> Tensor:
     return share * torch.stack([aspects.clamp(max=1), (1 / aspects).clamp(max=1)], dim=1)
 
 
-def cut(batch: Tensor, boxes: Boxes, height: int, width: int) -> Tensor:
-    """Each picture's box, antialiased to height x width: uint8 (N, S, S, 3) -> (N, height, width, 3)."""
+def cut(batch: Tensor, boxes: Boxes, height: int, width: int, mirrored: Tensor | None = None) -> Tensor:
+    """Each picture's box, antialiased to height x width: uint8 (N, S, S, 3) -> (N, height, width, 3).
+
+    Those that are `mirrored` (N,) go from right to left.
+    """
     one_by_one = batch.device.type == "cpu"
-    return (cut_one_by_one if one_by_one else cut_at_once)(batch, boxes, height, width)
+    return (cut_one_by_one if one_by_one else cut_at_once)(batch, boxes, height, width, mirrored)
 
 
-def cut_at_once(batch: Tensor, boxes: Boxes, height: int, width: int) -> Tensor:
+def cut_at_once(
+    batch: Tensor, boxes: Boxes, height: int, width: int, mirrored: Tensor | None = None
+) -> Tensor:
     """`cut` as two products of matrices, for any device; within a grey level of `cut_one_by_one`."""
     top, left, tall, wide = (
         each.to(batch.device, non_blocking=True)
@@ -74,20 +80,36 @@ def cut_at_once(batch: Tensor, boxes: Boxes, height: int, width: int) -> Tensor:
     columns = _weights(left, wide, batch.shape[2], width)
     flow = torch.einsum("nhr,nrcd->nhcd", rows, batch.float())
     flow = torch.einsum("nwc,nhcd->nhwd", columns, flow)
-    return flow.round_().clamp_(0, 255).to(torch.uint8)
+    flow = flow.round_().clamp_(0, 255).to(torch.uint8)
+    if mirrored is None:
+        return flow
+    mirrored = mirrored.to(batch.device, non_blocking=True)
+    return torch.where(mirrored[:, None, None, None], flow.flip(2), flow)
 
 
-def cut_one_by_one(batch: Tensor, boxes: Boxes, height: int, width: int) -> Tensor:
-    """`cut` on the processor."""
+def cut_one_by_one(
+    batch: Tensor, boxes: Boxes, height: int, width: int, mirrored: Tensor | None = None
+) -> Tensor:
+    """`cut` on the processor, in as many threads as torch has; of one picture, torch's way takes one."""
     result = torch.empty((len(batch), height, width, 3), dtype=torch.uint8)
-    places = zip(*(each.tolist() for each in (boxes.top, boxes.left, boxes.height, boxes.width)), strict=True)
-    for index, (top, left, tall, wide) in enumerate(places):
-        box = batch[index, top : top + tall, left : left + wide]
-        if (tall, wide) != (height, width):
-            # Contiguous, for torch's fast way with three channels of bytes.
-            planes = box.contiguous().permute(2, 0, 1)[None]
-            box = interpolate(planes, (height, width), mode="bilinear", antialias=True)[0].permute(1, 2, 0)
-        result[index] = box
+    turned = torch.zeros(len(batch)) if mirrored is None else mirrored
+    columns = (boxes.top, boxes.left, boxes.height, boxes.width, turned)
+    places = list(zip(*(each.tolist() for each in columns), strict=True))
+    threads = torch.get_num_threads()
+
+    def every_so_many(first: int) -> None:
+        for index in range(first, len(places), threads):
+            top, left, tall, wide, turn = places[index]
+            box = batch[index, top : top + tall, left : left + wide]
+            if (tall, wide) != (height, width):
+                # Contiguous, for torch's fast way with three channels of bytes.
+                planes = box.contiguous().permute(2, 0, 1)[None]
+                box = interpolate(planes, (height, width), mode="bilinear", antialias=True)[0]
+                box = box.permute(1, 2, 0)
+            result[index] = box.flip(1) if turn else box
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(every_so_many, range(threads)))
     return result
 
 
@@ -100,12 +122,6 @@ def _weights(start: Tensor, length: Tensor, source: int, target: int) -> Tensor:
     inside = (pixel >= start[:, None]) & (pixel < (start + length)[:, None])
     weights = weights * inside[:, None]
     return weights / weights.sum(dim=-1, keepdim=True)
-
-
-def mirror(batch: Tensor, chosen: Tensor) -> Tensor:
-    """The pictures that are `chosen` (N,) left to right: uint8 (N, H, W, 3), a new batch."""
-    chosen = chosen.to(batch.device, non_blocking=True)
-    return torch.where(chosen[:, None, None, None], batch.flip(2), batch)
 
 
 def colours(draws: Tensor, *, jitter: float, components: Tensor, noise: float, middle: Tensor) -> Colour:

@@ -152,11 +152,9 @@ class Feed:
         torch.manual_seed(int(dropping))  # dropout's numbers come from torch's own generators
         draws = torch.rand(total, _DRAWS, generator=generator)[torch.from_numpy(places)]
         common = torch.rand(4, generator=generator)
-        batch = augment.cut(
-            pictures, self._boxes(recipe, draws, torch.from_numpy(aspects)), view.height, view.width
-        )
-        if recipe.mirror:
-            batch = augment.mirror(batch, draws[:, 4] < 0.5)
+        boxes = self._boxes(recipe, draws, torch.from_numpy(aspects))
+        mirrored = draws[:, 4] < 0.5 if recipe.mirror else None
+        batch = augment.cut(pictures, boxes, view.height, view.width, mirrored)
         return TrainingBatch(
             step=step,
             pictures=batch,

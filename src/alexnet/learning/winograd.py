@@ -194,11 +194,13 @@ class _Convolution(torch.autograd.Function):
 
 
 def _both_sides(matrix: Tensor, values: Tensor) -> Tensor:
-    """matrix X matrix^T for all (a, a) matrices X in the first two dimensions of (a, a, ...): (b, b, ...)."""
-    matrix = matrix.contiguous()
+    """matrix X matrix^T, (b, b, ...), for the (a, a) matrices X in the first dimensions of (a, a, ...)."""
     new, old = matrix.shape
-    rows = matrix @ values.reshape(old, -1)
-    return torch.bmm(matrix.expand(new, new, old), rows.view(new, old, -1)).view(new, new, *values.shape[2:])
+    matrix = matrix.contiguous()
+    by_column = values.reshape(old, old, -1).transpose(0, 1)
+    rows = torch.bmm(matrix.expand(old, new, old), by_column)
+    both = torch.bmm(matrix.expand(new, new, old), rows.transpose(0, 1))
+    return both.view(new, new, *values.shape[2:])
 
 
 def _parts(count: int, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
