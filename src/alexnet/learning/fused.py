@@ -1,10 +1,11 @@
 """The network computed for training with less work: the same values, the same gradients.
 
-Four rewrites, each exact but for rounding. ReLU and max pooling change places, as the largest of values cut
+Five rewrites, each exact but for rounding. ReLU and max pooling change places, as the largest of values cut
 off at zero is the largest value cut off at zero. A first convolution, whose three input channels and stride
 leave a matrix unit mostly idle, runs over blocks of stride x stride pixels as channels. Its normalisation's
 scale goes into its weights, and the mean, whole grey levels, is subtracted in bfloat16, which holds both and
-what is left. In float32 on a processor, convolutions with enough to do take a fraction of the multiplications
+what is left. On a processor, local response normalisation is a product with a band of ones
+(`local_response`), and in float32 convolutions with enough to do take a fraction of the multiplications
 (`winograd`).
 """
 
@@ -19,6 +20,7 @@ from torch.nn.functional import conv2d, pad, relu
 
 from alexnet.architecture.layers import Conv, Dense, Dropout, Layer, MaxPool, ReLU
 from alexnet.learning.devices import autocast
+from alexnet.learning.local_response import local_response_norm
 from alexnet.learning.model import AlexNet, Normalize
 from alexnet.learning.winograd import convolve, is_faster
 
@@ -85,6 +87,10 @@ class FusedForward(nn.Module):
         if isinstance(layer, ReLU):
             return relu(flow)
         module = self.model.get_submodule(layer.name)
+        if isinstance(module, nn.LocalResponseNorm) and flow.device.type == "cpu":
+            return local_response_norm(
+                flow, size=module.size, alpha=module.alpha, beta=module.beta, k=module.k
+            )
         if type(module) is nn.Conv2d and module.stride == (1, 1):  # not the kind that pads unevenly
             assert isinstance(layer, Conv)
             assert module.bias is not None
