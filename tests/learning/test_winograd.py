@@ -50,6 +50,16 @@ def test_values_and_gradients_are_the_convolution_s(
         assert distance(mine, theirs) < 1e-11
 
 
+@pytest.mark.parametrize("kernel", range(2, 8))
+@pytest.mark.parametrize("side", [5, 9, 13, 27])
+def test_tiles_that_are_written_together_share_no_input(kernel: int, side: int) -> None:
+    plan = winograd._Plan.of(torch.empty(1, 1, side + kernel - 1, side + kernel - 1), kernel, 0)
+    height, width = (side + beyond + kernel - 1 for beyond in plan.beyond)
+    windows = plan._windows(torch.arange(height * width).view(1, height, width, 1))
+    together = windows[:, :, :, :: plan.apart, :: plan.apart].flatten()
+    assert len(set(together.tolist())) == len(together)
+
+
 def test_groups_are_convolutions_of_their_own() -> None:
     operands = made((2, 6, 10, 11), 9, 5, groups=3)
     expected, found = conv2d(*operands, padding=2, groups=3), convolve(*operands, padding=2, groups=3)

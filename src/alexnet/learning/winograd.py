@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
+from itertools import product
 from math import prod
 from typing import Any
 
@@ -27,14 +28,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
-# The ends of their products are the smallest and simplest; infinity is one more. The more, the less exact.
+# Small, and in pairs of both signs, which lose the least; infinity is one more. The more, the less exact.
 _POINTS = tuple(map(Fraction, ("0", "1", "-1", "2", "-2", "1/2", "-1/2")))
 _REACH = len(_POINTS) + 1
 _AT_ONCE = 1 << 24  # bytes that a step works on: what the next one reads is still in the caches
 
-# What the sums cost in multiplications, for which see benchmarks/convolutions.py.
-_SUMS = 90  # of a value on its way in or out, for each of which there are as many as filters or channels
-_WEIGHTS = 40  # of the kernels, in tiles
+# What the sums around the products take, in the time of multiplications: benchmarks/convolutions.py has both.
+_SUMS = 90  # those of one value, on its way in or out
+_WEIGHTS = 40  # those of the kernels, in the time of as many tiles
 
 
 def convolve(batch: Tensor, weight: Tensor, bias: Tensor, *, padding: int, groups: int = 1) -> Tensor:
@@ -100,6 +101,11 @@ class _Plan:
         """Rows and columns of outputs that the last tiles have too many."""
         return self.rows * self.tile - self.height, self.columns * self.tile - self.width
 
+    @property
+    def apart(self) -> int:
+        """How many tiles on the next one is that shares no input with a tile, so that both can be written."""
+        return -(-self.reach // self.tile)
+
     def pictures(self, channels: int) -> int:
         """As many as to take at once, with as many channels."""
         return max(1, _AT_ONCE // (4 * channels * self.rows * self.columns * self.reach**2))
@@ -119,9 +125,9 @@ class _Plan:
         height, width = self.height + self.kernel - 1, self.width + self.kernel - 1
         whole = slopes.new_zeros(count, height + down, width + right, depth)
         windows = self._windows(whole)
-        for row in (0, 1):  # a tile overlaps its neighbours, not the ones after them: t <= 2 m
-            for column in (0, 1):
-                windows[:, :, :, row::2, column::2] += slopes[:, :, :, row::2, column::2]
+        apart = self.apart
+        for row, column in product(range(apart), repeat=2):
+            windows[:, :, :, row::apart, column::apart] += slopes[:, :, :, row::apart, column::apart]
         first, bottom, end = self.padding, height - self.padding, width - self.padding
         return whole[:, first:bottom, first:end].permute(0, 3, 1, 2)
 
