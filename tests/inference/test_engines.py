@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from alexnet.images import cores
 from alexnet.inference import engines
 
 Start = tuple[list[str], dict[str, str]]
@@ -59,8 +60,8 @@ def threads_of_this_process() -> int:
 def test_an_engine_has_a_thread_for_each_core_of_a_quota(
     weights_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "core_quota", lambda: 3)
-    monkeypatch.setattr(engines, "available_cores", lambda: 3)
+    monkeypatch.setattr(cores, "core_quota", lambda: 3)
+    monkeypatch.setattr(cores, "available_cores", lambda: 3)
     before = threads_of_this_process()
     classifier = engines.open_classifier(weights_file, engine="onnxruntime")
     assert threads_of_this_process() - before == 2  # the third is the one that asks

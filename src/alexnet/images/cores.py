@@ -15,6 +15,14 @@ def available_cores() -> int:
     return min(bound, core_quota() or bound)
 
 
+def threads_within_quota(threads: int | None) -> int | None:
+    """What to tell a library that takes a thread for each core it sees, however few it may use.
+
+    That is `threads`, or those of a quota; None where there is neither.
+    """
+    return available_cores() if threads is None and core_quota() is not None else threads
+
+
 def core_quota() -> int | None:
     """Cores whose time a control group leaves this process, rounded up; None where there is no such limit.
 

@@ -21,7 +21,6 @@ from pathlib import Path
 
 from alexnet.architecture.network import read_network, to_toml
 from alexnet.errors import AlexNetError, MissingExtraError, TrainingError, WeightsError
-from alexnet.images.cores import available_cores, core_quota
 from alexnet.inference import choice
 from alexnet.inference.choice import Way
 from alexnet.inference.made_up import made_up
@@ -75,10 +74,10 @@ def open_classifier(
         if found is not None:
             return found
     if exported:
-        return _open_exported(Path(path), engine, precision, _within_quota(threads))
+        return _open_exported(Path(path), engine, precision, threads)
     if engine in ("torch", "auto"):
         return _open_torch(path, device, precision, threads, on_fetch)
-    return _open_weights(path, engine, precision, _within_quota(threads), on_fetch)
+    return _open_weights(path, engine, precision, threads, on_fetch)
 
 
 def is_exported(path: str | Path) -> bool:
@@ -170,11 +169,6 @@ def _open_torch(
     if threads is not None:
         torch.set_num_threads(threads)
     return torch_classifier(weights, device=chosen, precision=choose_precision(precision, chosen))
-
-
-def _within_quota(threads: int | None) -> int | None:
-    """What to tell an engine, which would take a thread for each core it sees, however few it may use."""
-    return available_cores() if threads is None and core_quota() is not None else threads
 
 
 def _are_few(pictures: int | None) -> bool:

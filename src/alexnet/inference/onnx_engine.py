@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from alexnet.images.cores import threads_within_quota
 from alexnet.learning.classifier import Logits, Run
 
 if TYPE_CHECKING:
@@ -28,12 +29,13 @@ def _runtime() -> Any:
 
 
 def open_session(model: str | Path | bytes, *, threads: int | None = None) -> InferenceSession:
-    """A session on the processor, with as many threads as it has cores unless told."""
+    """A session on the processor, with as many threads as there are cores to use unless told."""
     runtime = _runtime()
     options = runtime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     # Threads that wait in a loop for more work take the processor from whatever decodes the next pictures.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    threads = threads_within_quota(threads)
     if threads is not None:
         options.intra_op_num_threads = threads
     source = model if isinstance(model, bytes) else str(model)

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from alexnet.images.cores import threads_within_quota
 from alexnet.learning.classifier import Logits, Run
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def open_model(
         "INFERENCE_PRECISION_HINT": "bf16" if in_bf16 else "f32",
         "PERFORMANCE_HINT": "LATENCY",
     }
+    threads = threads_within_quota(threads)
     if threads is not None:
         settings["INFERENCE_NUM_THREADS"] = threads
     request = core.compile_model(read, "CPU", settings).create_infer_request()
