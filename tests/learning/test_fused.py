@@ -100,8 +100,8 @@ def test_in_float64_they_are_the_same_to_its_last_digits(
     model, batch = model_of(network, mean=mean).double(), pictures_for(network)
     expected, slopes = answer(plainly(model), model, batch)
     logits, found = answer(FusedForward(model, precision=torch.float64), model, batch)
-    assert distance(logits, expected) < 1e-11
-    assert all(distance(found[each], slopes[each]) < 1e-10 for each in slopes)
+    assert distance(logits, expected) < 1e-12
+    assert all(distance(found[each], slopes[each]) < 1e-12 for each in slopes)
 
 
 @pytest.mark.parametrize("spoilt", ["mean", "scale", "bias"])

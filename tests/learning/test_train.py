@@ -857,19 +857,6 @@ def test_rare_classes_weigh_more_or_come_more_often_where_that_is_asked_for(
 # --- augmentation -----------------------------------------------------------------------------------------
 
 
-def counting(monkeypatch: pytest.MonkeyPatch, name: str) -> list[int]:
-    """How many pictures went into each call of a function that augments."""
-    counted: list[int] = []
-    plain = getattr(augment, name)
-
-    def count(batch: Tensor, *arguments: Any, **settings: Any) -> Any:
-        counted.append(len(batch))
-        return plain(batch, *arguments, **settings)
-
-    monkeypatch.setattr(augment, name, count)
-    return counted
-
-
 def mirrored(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Whether each picture that is cut is mirrored."""
     noted: list[bool] = []

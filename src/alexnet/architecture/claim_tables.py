@@ -305,9 +305,7 @@ def _layer(row: _Row, relations: list[str]) -> ClaimedLayer:
         kind = "other"  # the last layer's answers once more
     values: dict[str, object] = {"name": name, "kind": kind}
     for column, printed in _split(row.cells).items():
-        if _read(column, printed) in ("valid", "same"):
-            values[column] = printed.lower()
-        elif column == "filters" and kind == "dense":
+        if column == "filters" and kind == "dense":
             values.setdefault("units", _value(row, "units", printed, relations))
         else:
             values[column] = _value(row, column, printed, relations)
