@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,14 @@ def small() -> Network:
             Dense(name="fc3", units=3),
         ),
     )
+
+
+@pytest.fixture(scope="session")
+def pooled(small: Network) -> Network:
+    """The small network with a second pooling, before it is flattened: sides 24, 10, 4, 4, 2."""
+    layers = list(small.layers)
+    layers.insert(5, MaxPool(name="pool2", kernel=2, stride=2))
+    return replace(small, layers=tuple(layers))
 
 
 @pytest.fixture(scope="session")

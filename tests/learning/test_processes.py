@@ -184,10 +184,10 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture
-def arguments(small: Network, pictures: Path, tmp_path: Path) -> Callable[..., list[str]]:
+def arguments(pooled: Network, pictures: Path, tmp_path: Path) -> Callable[..., list[str]]:
     """Of a command that trains with all that is random."""
-    network = tmp_path / "small.toml"
-    network.write_text(to_toml(small))
+    network = tmp_path / "pooled.toml"
+    network.write_text(to_toml(pooled))
 
     def arguments(output: Path, *more: str, data: Path = pictures) -> list[str]:
         usual = ["train", str(data), "--network", str(network), "--output", str(output), "--resume"]
@@ -289,6 +289,7 @@ def assert_alike(one: Path, several: Path) -> None:
         (2, ("--batch-size", "5")),  # 36 pictures: the last batch is of one, and one process has none of it
         (3, ("--batch-size", "7", "--balance", "weights")),
         (2, ("--balance", "sampling")),
+        (2, ("--with", "smallest_side=0.5")),
         (2, ("--recipe", "paper", "--batch-size", "10", "--epochs", "2")),
     ],
     ids=str,
@@ -393,10 +394,11 @@ def test_another_number_of_processes_may_go_on_with_a_run(
 def test_a_time_limit_ends_all_at_the_same_step(
     together: Callable[..., list[tuple[int, str]]], arguments: Callable[..., list[str]], tmp_path: Path
 ) -> None:
-    ended = together(2, arguments(tmp_path / "run", "--time-limit", "2s", "--epochs", "100000"))
+    more = ("--time-limit", "2s", "--epochs", "100000", "--with", "smallest_side=0.5")
+    ended = together(2, arguments(tmp_path / "run", *more))
     assert [code for code, _ in ended] == [0, 0], ended
     pictures = figures(tmp_path / "run" / "metrics.csv")["pictures"][-1]
-    again = together(2, arguments(tmp_path / "run", "--time-limit", "2s", "--epochs", "100000"))
+    again = together(2, arguments(tmp_path / "run", *more))
     assert [code for code, _ in again] == [0, 0], again
     assert figures(tmp_path / "run" / "metrics.csv")["pictures"][-1] == pictures
 

@@ -38,6 +38,7 @@ OUT_OF_RANGE: dict[str, tuple[Any, ...]] = {
     "label_smoothing": (1.0, -0.1, nan),
     "dropout": (1.0, -0.1, nan),
     "averaging": (1.0, -0.1, nan),
+    "smallest_side": (0.0, -0.1, 1.01, nan),
     "build_up": (-1.0, nan, inf),
     "balance": ("even",),
 }
@@ -57,6 +58,7 @@ AT_THE_EDGE: dict[str, tuple[Any, ...]] = {
     "label_smoothing": (0.0,),
     "dropout": (0.0,),
     "averaging": (0.0,),
+    "smallest_side": (0.01, 1.0),
     "build_up": (0.0,),
     "balance": ("none", "weights", "sampling"),
 }
@@ -107,6 +109,7 @@ def test_the_paper_s_recipe_is_what_the_paper_says() -> None:
     assert (PAPER.schedule, PAPER.clip_norm, PAPER.warmup) == ("plateau", inf, 0.0)
     assert (PAPER.label_smoothing, PAPER.cutmix, PAPER.jitter, PAPER.averaging) == (0.0, 0.0, 0.0, 0.0)
     assert PAPER.build_up == 0.0  # at full strength from the first step
+    assert PAPER.smallest_side == 1.0  # all pictures of the network's size
 
 
 def test_what_varies_pictures_and_units_grows_in_a_line_and_then_stays() -> None:

@@ -6,7 +6,7 @@ goes on from any step, or is shared by several processes, sees what one that was
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -23,6 +23,7 @@ from alexnet.learning.fused import Colour
 from alexnet.learning.processes import ALONE, Processes
 from alexnet.learning.recipe import Recipe
 from alexnet.learning.resident import Resident, room_on
+from alexnet.learning.sizes import Size
 from alexnet.learning.source import Indices, Source, Statistics
 from alexnet.learning.step import TrainingBatch
 
@@ -69,10 +70,13 @@ class Feed:
         """The pictures that cannot be read, by their `names`, and why."""
         return {names[index]: reason for index, reason in self.source.unreadable()}
 
-    def epoch(self, number: int, *, first: int = 0) -> Generator[TrainingBatch, None, None]:
+    def epoch(
+        self, number: int, *, first: int = 0, picture_size: Callable[[int], Size] | None = None
+    ) -> Generator[TrainingBatch, None, None]:
         """This process's part of the batches of epoch `number`, from 1, beginning with batch `first`.
 
-        Raises DataError where more pictures cannot be read than may.
+        `picture_size` says of what size the pictures of a batch are, when its turn comes; else they are of
+        the view's. Raises DataError where more pictures cannot be read than may.
         """
         size, order = self.recipe.batch_size, self._order(number)
         steps = range(first, self.steps)
@@ -94,6 +98,7 @@ class Feed:
                     step,
                     place[np.isin(asked, chosen)],
                     total,
+                    picture_size,
                 )
 
     def _pictures(self, wanted: Sequence[Indices]) -> Generator[tuple[Tensor, Indices], None, None]:
@@ -144,9 +149,12 @@ class Feed:
         step: int,
         places: Indices,
         total: int,
+        picture_size: Callable[[int], Size] | None,
     ) -> TrainingBatch:
-        recipe = self.recipe.after(epoch - 1 + step / self.steps)
-        view, device = self.view, self.device
+        recipe, device = self.recipe.after(epoch - 1 + step / self.steps), self.device
+        height, width = (
+            picture_size(step) if picture_size is not None else (self.view.height, self.view.width)
+        )
         numbers, dropping = np.random.SeedSequence((self.seed, epoch, step)).generate_state(2)
         generator = torch.Generator().manual_seed(int(numbers))
         torch.manual_seed(int(dropping))  # dropout's numbers come from torch's own generators
@@ -154,7 +162,7 @@ class Feed:
         common = torch.rand(4, generator=generator)
         boxes = self._boxes(recipe, draws, torch.from_numpy(aspects))
         mirrored = draws[:, 4] < 0.5 if recipe.mirror else None
-        batch = augment.cut(pictures, boxes, view.height, view.width, mirrored)
+        batch = augment.cut(pictures, boxes, height, width, mirrored)
         return TrainingBatch(
             step=step,
             pictures=batch,

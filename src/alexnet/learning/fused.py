@@ -16,12 +16,13 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, pad, relu
+from torch.nn.functional import adaptive_max_pool2d, conv2d, pad, relu
 
 from alexnet.architecture.layers import Conv, Dense, Dropout, Layer, MaxPool, ReLU
 from alexnet.learning.devices import autocast
 from alexnet.learning.local_response import local_response_norm
 from alexnet.learning.model import AlexNet, Normalize
+from alexnet.learning.sizes import last_pool
 from alexnet.learning.winograd import convolve, is_faster
 
 
@@ -37,15 +38,17 @@ class FusedForward(nn.Module):
     """A model as a function from uint8 (N, H, W, 3) to logits that gradients go through.
 
     It trains the model's own parameters, and gives what `model(batch)` gives; hooks of its layers are not
-    called. `dropout` is for what the hidden fully connected layers give, in a network that has no Dropout
-    layer of its own. What is dropped, by either, is the same for the same place in a batch, however many
-    processes share it. Random numbers are torch's global ones.
+    called. Smaller pictures, of `picture_sizes`, are taken too. `dropout` is for what the hidden fully
+    connected layers give, in a network that has no Dropout layer of its own. What is dropped, by either, is
+    the same for the same place in a batch, however many processes share it. Random numbers are torch's global
+    ones.
     """
 
     def __init__(self, model: AlexNet, *, precision: torch.dtype) -> None:
         super().__init__()
         self.model, self.precision = model, precision
         layers = list(model.network.layers)
+        self.last_pool = last_pool(model.network)
         normalize = model.get_submodule("normalize")
         assert isinstance(normalize, Normalize)
         self.normalize = normalize
@@ -87,6 +90,11 @@ class FusedForward(nn.Module):
         if isinstance(layer, ReLU):
             return relu(flow)
         module = self.model.get_submodule(layer.name)
+        if isinstance(layer, MaxPool) and (pool := self.last_pool) is not None and layer is pool.layer:
+            # Of smaller pictures it gives as many values.
+            return (
+                module(flow) if flow.shape[2:] == pool.entering else adaptive_max_pool2d(flow, pool.leaving)
+            )
         if isinstance(module, nn.LocalResponseNorm) and flow.device.type == "cpu":
             return local_response_norm(
                 flow, size=module.size, alpha=module.alpha, beta=module.beta, k=module.k

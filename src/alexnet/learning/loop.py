@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import nan
 from pathlib import Path
 from time import perf_counter
@@ -28,6 +29,7 @@ from alexnet.learning.interrupts import Interrupts
 from alexnet.learning.model import AlexNet
 from alexnet.learning.progress import Limit, Phase, Progress, Tally
 from alexnet.learning.recipe import Plateau, cosine
+from alexnet.learning.sizes import Size, picture_sizes, size_at, work_done
 from alexnet.learning.source import find_twins
 from alexnet.learning.state import State, remove_before, save_state
 from alexnet.learning.step import (
@@ -101,6 +103,7 @@ class Loop:
         self.processes = self.feed.processes
         self.tally, self.few = Tally.on(device), Tally.on(device)
         self.optimizer = make_optimizer(self.model, recipe)
+        self.sizes = picture_sizes(self.model.network, smallest=recipe.smallest_side)
         forward = FusedForward(self.model, precision=self.precision)
         self.forward = self.processes.share(forward)
         self.average = deepcopy(self.model).requires_grad_(requires_grad=False) if recipe.averaging else None
@@ -177,6 +180,12 @@ class Loop:
         # Clocks differ, and all processes must end at the same step.
         return self.processes.agree_on(lambda: share) if self.limit.seconds is not None else share
 
+    def _size(self, step: int) -> Size:
+        """Of the pictures of a step in this epoch."""
+        if len(self.sizes) == 1:
+            return self.sizes[0]
+        return size_at(self.sizes, self._share(ahead=step - self.step))
+
     def _rate(self) -> float:
         recipe = self.feed.recipe
         if recipe.schedule == "plateau":
@@ -188,7 +197,8 @@ class Loop:
         """Train to the epoch's end, from wherever in it the run stands."""
         self.model.train()
         try:
-            with closing(self.feed.epoch(len(self.epochs) + 1, first=self.step)) as batches:
+            epoch = self.feed.epoch(len(self.epochs) + 1, first=self.step, picture_size=self._size)
+            with closing(epoch) as batches:
                 for batch in batches:
                     self.step = batch.step  # those before had no picture that can be read
                     if self._share() >= 1:
@@ -317,7 +327,7 @@ class Loop:
                 accuracy=self.tally.accuracy(),
                 validation_accuracy=self.epochs[-1].validation_accuracy if self.epochs else None,
                 seconds=self.limit.elapsed(),
-                seconds_left=self.limit.left(share),
+                seconds_left=self.limit.left(self._steps(), work_done=partial(work_done, self.sizes)),
             )
         )
 

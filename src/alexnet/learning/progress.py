@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from math import inf
 from time import perf_counter
 from typing import Any, Literal
 
@@ -44,18 +45,27 @@ class Limit:
 
     def share(self, steps: float) -> float:
         """How much of the run is done after so many steps, 0 to 1."""
-        shares = [0.0]
-        if self.epochs is not None:
-            shares.append(steps / (self.epochs * self.steps_an_epoch))
-        if self.seconds is not None:
-            # At least half of the limit trains, even where validation alone would take longer.
-            training = max(self.seconds - self.validation_seconds, self.seconds / 2)
-            shares.append(self.elapsed() / training)
-        return min(max(shares), 1.0)
+        by_clock = self.elapsed() / self._training_seconds()
+        return min(max(self._share_of_steps(steps), by_clock), 1.0)
 
-    def left(self, share: float) -> float:
-        """Estimated seconds to the end, the last validation included."""
-        return self.elapsed() * (1 / share - 1) + self.validation_seconds if share > 0 else float("inf")
+    def left(self, steps: float, *, work_done: Callable[[float], float] = lambda share: share) -> float:
+        """Estimated seconds to the end after so many steps, the last validation included.
+
+        `work_done` says how much of the work a share of a run's steps is, where they take more and more.
+        """
+        done = work_done(min(self._share_of_steps(steps), 1.0))
+        by_steps = self.elapsed() * (1 / done - 1) if done > 0 else inf
+        by_clock = max(self._training_seconds() - self.elapsed(), 0.0)
+        return min(by_steps, by_clock) + self.validation_seconds
+
+    def _share_of_steps(self, steps: float) -> float:
+        return steps / (self.epochs * self.steps_an_epoch) if self.epochs is not None else 0.0
+
+    def _training_seconds(self) -> float:
+        if self.seconds is None:
+            return inf
+        # At least half of the limit trains, even where validation alone would take longer.
+        return max(self.seconds - self.validation_seconds, self.seconds / 2)
 
 
 @dataclass(kw_only=True)

@@ -42,6 +42,7 @@ class Recipe:
     averaging: float = (
         0.999  # decay a step of the running mean of the weights that is judged and kept; 0: none
     )
+    smallest_side: float = 1.0  # of a run's first pictures, share of the network's own; they grow to that
     build_up: float = 30.0  # epochs in which crops, colours, cutmix and dropout grow to what is said here
     balance: Balance = "none"  # of uneven classes: rare ones weigh more in the loss, or are drawn more often
 
@@ -67,12 +68,18 @@ class Recipe:
             ("label_smoothing", 0 <= self.label_smoothing < 1, "from 0 to below 1"),
             ("dropout", 0 <= self.dropout < 1, "from 0 to below 1"),
             ("averaging", 0 <= self.averaging < 1, "from 0 to below 1"),
+            ("smallest_side", 0 < self.smallest_side <= 1, "above 0 and at most 1"),
             ("build_up", 0 <= self.build_up < inf, "at least 0"),
             ("balance", self.balance in get_args(Balance), _one_of(Balance)),
         )
         for name, holds, rule in rules:
             if not holds:
                 raise TrainingError(f"recipe: {name}={getattr(self, name)}; must be {rule}")
+        if self.schedule == "plateau" and self.smallest_side < 1:
+            raise TrainingError(
+                f"recipe: smallest_side={self.smallest_side} with schedule=plateau; must be 1, as such a run "
+                "may end before its pictures have grown"
+            )
 
     def after(self, epochs: float) -> Recipe:
         """The recipe as it is `epochs` into a run: what makes pictures and units vary has grown so far.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -18,6 +18,7 @@ from alexnet.images.shards import ShardBatch, Shards, open_shards, shard_batches
 from alexnet.images.splits import Dataset, Split
 from alexnet.images.views import View
 from alexnet.learning.feed import Feed
+from alexnet.learning.sizes import Size
 from alexnet.learning.source import Source, Statistics, statistics
 from alexnet.learning.step import TrainingBatch
 
@@ -75,7 +76,9 @@ class ShardFeed(Feed):
         """The pictures that could not be read so far, and why."""
         return dict(self._place.left_out)
 
-    def epoch(self, number: int, *, first: int = 0) -> Generator[TrainingBatch, None, None]:
+    def epoch(
+        self, number: int, *, first: int = 0, picture_size: Callable[[int], Size] | None = None
+    ) -> Generator[TrainingBatch, None, None]:
         """The next batches of the stream, to the end of epoch `number`."""
         total = self.recipe.batch_size
         part = self.processes.part(total)
@@ -98,7 +101,7 @@ class ShardFeed(Feed):
             self._check_readable()
             there, labels = places[: len(batch.labels)], batch.labels
             squares = torch.from_numpy(batch.squares).to(self.device, non_blocking=True)
-            yield self._augmented(squares, batch.aspects, labels, number, step, there, total)
+            yield self._augmented(squares, batch.aspects, labels, number, step, there, total, picture_size)
 
     def _note_left_out(self, message: str) -> None:
         name, _, reason = message.partition(": ")
