@@ -431,6 +431,18 @@ def test_patience_ends_the_run_after_so_many_epochs_without_a_better_one(
     assert described(history)["patience"] == patience
 
 
+def test_patience_waits_for_pictures_that_grow(
+    run: Run, pooled: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of ten epochs the first eight have smaller pictures than those that it is judged by."""
+    growing: dict[str, Any] = {"network": pooled, "epochs": 10, "patience": 1}
+    growing["recipe"] = replace(RECIPE, smallest_side=0.5)
+    judged_as([each / 6 for each in (4, 3, 2, 1, 0, 0, 0, 5, 6, 6)], monkeypatch)
+    assert len(run("better", **growing).epochs) == 10
+    judged_as([each / 6 for each in (4, 3, 2, 1, 0, 0, 0, 0, 0, 0)], monkeypatch)
+    assert len(run("no-better", **growing).epochs) == 8
+
+
 def test_a_plateau_schedule_drops_the_rate_three_times_and_ends(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -166,7 +166,10 @@ class Loop:
         patience = self.settings.patience
         impatient = patience is not None and len(accuracies) - int(np.argmax([*accuracies, -1])) > patience
         plateau = self.feed.recipe.schedule == "plateau" and Plateau.after(accuracies).over
-        return self.interrupted or self._share() >= 1 or impatient or plateau
+        share = self._share()
+        # While it trains on smaller pictures than it is judged by, its accuracy may fall as well as rise.
+        grown = size_at(self.sizes, share) == self.sizes[-1]
+        return self.interrupted or share >= 1 or (impatient and grown) or plateau
 
     def _accuracies(self) -> list[float]:
         return [each.validation_accuracy or 0.0 for each in self.epochs]
