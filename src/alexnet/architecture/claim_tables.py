@@ -22,10 +22,12 @@ from alexnet.architecture.claims import (
     Unread,
     claimed_layer,
     kind_of,
+    kind_with_weights,
     value_of,
 )
 from alexnet.architecture.descriptions import described
-from alexnet.architecture.quantities import parse_amount, parse_shape
+from alexnet.architecture.quantities import TIMES, parse_amount, parse_shape
+from alexnet.architecture.sums import evaluate
 from alexnet.errors import ClaimsError
 
 # What a heading, in lower case and without what stands in brackets, speaks of.
@@ -49,7 +51,8 @@ _HEADINGS = {
     "parameters": "parameters;params;param;parameter count;trainable parameters;total parameters",
     "macs": "macs;mac;multiply-adds;mult-adds;madds;multiply-accumulates",
     "flops": "flops;flop;operations;ops",
-    "bytes": "bytes;param bytes;memory;parameter memory;parameter bytes",
+    "bytes": "bytes;param bytes;parameter memory;parameter bytes",
+    "memory": "memory",
     "activation_bytes": "output bytes;activation bytes;activation memory",
     "receptive_field": "receptive field;receptive field size;rf;rf size",
     "receptive_stride": "its stride;receptive stride;effective stride;cumulative stride;jump",
@@ -63,6 +66,7 @@ _FORMS = {
     **dict.fromkeys(("filters", "units"), "a whole number such as 96, or 48x2 on two GPUs"),
 }
 _NOTHING = ("", "-", "–", "—", "n/a", "na", "none", "/", "x", "--", "---")
+_SETTING = re.compile(r"[a-z]\s*=\s*\d", re.IGNORECASE)
 _SCALED = re.compile(r"[(\[,]\s*(?:in\s+)?(\w+)\s*[)\]]?\s*$")  # of a heading: Params (K), Memory [MB]
 
 
@@ -169,6 +173,8 @@ def _is_input(row: _Row | ClaimedLayer) -> bool:
 
 
 def _is_total(row: _Row) -> bool:
+    if re.match(r"(?:non-?\s?)?trainable", row.name.lower()):
+        return True
     return row.cells.get("name", "").lower().startswith(("total", "sum", "all layers", "overall"))
 
 
@@ -191,9 +197,12 @@ def _merged(listed: Sequence[_Row], layers: Sequence[_Row]) -> bool:
 def _columns(table: Sequence[Sequence[str]]) -> list[_Column]:
     """What each column speaks of: its heading, and its cells where the heading may mean two things."""
     columns: list[_Column] = []
+    windowed = any(
+        _FIELD_OF.get(_bare(heading)) == "kernel" and _bare(heading) != "size" for heading in table[0]
+    )
     for place, heading in enumerate(table[0]):
         plain = re.sub(r"[*`_]", "", heading.lower()).strip()
-        bare = re.sub(r"\s*[\(\[].*?[\)\]]", "", plain).partition(",")[0].strip()
+        bare = _bare(heading)
         counted = re.sub(r"^(?:#|no\.? of|number of|num\.?)\s*|\s*#$", "", bare)
         name = next((_FIELD_OF[each] for each in (plain, bare, counted or plain) if each in _FIELD_OF), None)
         shapes = [parse_shape(row[place]) or () for row in table[1:] if place < len(row)]
@@ -201,11 +210,13 @@ def _columns(table: Sequence[Sequence[str]]) -> list[_Column]:
             name = "kind"
         if name == "description" and not any(described(row[place]) for row in table[1:] if place < len(row)):
             name = None  # of the table's layers, or of anything else
-        if name == "kernel" and bare == "size" and 2 * sum(len(shape) == 3 for shape in shapes) > len(shapes):
+        volumes = 2 * sum(len(shape) == 3 for shape in shapes) > len(shapes)
+        if name == "kernel" and bare == "size" and (windowed or volumes):
             name = "output"  # "Size" of what comes out, not of the window
         windows = sum(len(shape) > 1 and shape[0] == shape[1] for shape in shapes)
         if name == "filters" and windows and windows >= sum(len(shape) == 1 for shape in shapes):
-            name = "kernel"  # "Filter", 11x11: the window of one, not how many
+            # "Filter", 11x11: the window of one, not how many; or "Feature maps", 96@55x55.
+            name = "output" if windowed else "kernel"
         scale = _scale(plain, name) if name in COUNTS else ""
         scaled = parse_amount(f"1 {scale}")
         if name in ("parameters", "weights") and scaled is not None and scaled.byte_text:
@@ -214,13 +225,19 @@ def _columns(table: Sequence[Sequence[str]]) -> list[_Column]:
     return columns
 
 
+def _bare(heading: str) -> str:
+    """A heading in lower case, without what stands in brackets or behind a comma."""
+    plain = re.sub(r"[*`_]", "", heading.lower()).strip()
+    return re.sub(r"\s*[\(\[].*?[\)\]]", "", plain).partition(",")[0].strip()
+
+
 def _scale(heading: str, name: str | None) -> str:
     """What a heading says that its figures are multiplied by, as it stands behind a figure."""
     if power := re.search(r"10\s*(?:\^|\*\*)?\s*\{?([\d⁰¹²³⁴⁵⁶⁷⁸⁹]+)\}?\s*[)\]]", heading):
         return f"x 10^{power[1]}" if power[1].isascii() else f"x 10{power[1]}"
     word = match[1] if (match := _SCALED.search(heading)) else ""
     amount = parse_amount(f"1 {word}")
-    if amount is None or (word == "b" and name in ("bytes", "activation_bytes")):
+    if amount is None or (word == "b" and name in ("bytes", "memory", "activation_bytes")):
         return ""
     return word.upper() if amount.value != 1 else ""
 
@@ -272,6 +289,8 @@ def _take_apart(row: _Row) -> None:
     if told := described(tail):  # CONV1: 96 filters of 11x11
         row.cells["name"] = head.strip()
         _tell(row, told, "name", tail)
+    elif told is None and re.search(rf"=\s*\d|\d\s*[{TIMES}]\s*\d", tail):
+        row.leave("name", tail, "cannot be read; must be such as 96 filters of 11x11, stride 4, pad 2")
     for column in ("kind", "description"):
         printed = row.cells.get(column, "")
         if (told := described(printed)) is None:
@@ -303,6 +322,8 @@ def _layer(row: _Row, relations: list[str]) -> ClaimedLayer:
     given = row.cells.get("parameters", row.cells.get("weights"))
     if "kind" not in row.cells and name.lower() == "output" and given == "0":
         kind = "other"  # the last layer's answers once more
+    elif kind == "other" and (amount := parse_amount(given or "")) is not None and amount.value:
+        kind = kind_with_weights(name)
     values: dict[str, object] = {"name": name, "kind": kind}
     for column, printed in _split(row.cells).items():
         if column == "filters" and kind == "dense":
@@ -327,6 +348,8 @@ def _split(cells: Mapping[str, str]) -> dict[str, str]:
 def _value(row: _Row, name: str, printed: str, relations: list[str]) -> str | None:
     """What a cell says, as printed; an equation in it is a relation too, and its figure is the claim."""
     left, equals, right = printed.rpartition("=")
+    if _SETTING.search(printed) and evaluate(left.rpartition("=")[2].strip()) is None:
+        equals = ""  # "f=11, s=4" says two things, and the one behind the last "=" is not this one
     sides = (left, right, printed) if name in SHAPES else (right, printed)
     if equals and re.search(r"\d", left) and re.search(r"\d", right) and len(printed) <= MOST_CHARACTERS:
         relations.append(printed)
@@ -339,8 +362,11 @@ def _value(row: _Row, name: str, printed: str, relations: list[str]) -> str | No
 
 def _total(row: _Row, relations: list[str]) -> ClaimedTotal:
     claims = {}
+    part = "trainable" in row.name.lower()
     for name, printed in _split(row.cells).items():
-        if name not in COUNTS:
+        if part:
+            row.leave(name, printed, "which layers are trained is not said")
+        elif name not in COUNTS:
             if re.search(r"\d", printed):
                 row.leave(name, printed, "of layers together no such figure is computed")
         elif (text := _value(row, name, printed, relations)) is not None:

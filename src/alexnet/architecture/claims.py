@@ -44,7 +44,17 @@ _WEIGHTLESS = ("norm", "lrn", "relu", "drop", "softmax", "flatten", "activation"
 
 WHOLE = ("kernel", "stride", "padding", "filters", "groups", "units")
 SHAPES = ("input", "output")
-COUNTS = ("neurons", "weights", "biases", "parameters", "macs", "flops", "bytes", "activation_bytes")
+COUNTS = (
+    "neurons",
+    "weights",
+    "biases",
+    "parameters",
+    "macs",
+    "flops",
+    "bytes",
+    "activation_bytes",
+    "memory",
+)
 RECEPTIVE = ("receptive_field", "receptive_stride")
 FIELDS = (*WHOLE, *SHAPES, *COUNTS, *RECEPTIVE)
 TOTALS = ("layers", *COUNTS)
@@ -147,6 +157,25 @@ def kind_of(name: str) -> Kind:
     ) or word.startswith("output"):
         return "dense"
     return "other"
+
+
+def kind_with_weights(name: str) -> Kind:
+    """What kind of layer a name speaks of that says what follows it, where the row has weights.
+
+    >>> kind_with_weights("Conv1-ReLU"), kind_with_weights("FC7 Dropout"), kind_with_weights("Softmax")
+    ('conv', 'dense', 'dense')
+    """
+    found = [place for part in _WEIGHTLESS if (place := name.lower().find(part)) >= 0]
+    before = kind_of(name[: min(found, default=len(name))])
+    return "dense" if before == "other" and "softmax" in name.lower() else before
+
+
+def holds_layers(layer: ClaimedLayer) -> bool:
+    """Whether a row is of a module that holds those below it, as torchinfo lists them."""
+    return (
+        layer.kind == "other"
+        and re.search(r"sequential|alexnet|module|model", layer.name.lower()) is not None
+    )
 
 
 def weightless(name: str) -> bool:

@@ -20,6 +20,7 @@ _FORMS = tuple(
         rf"\b(?P<filters>{_COUNT})\s*,?\s+(?P<kernel>{_WINDOW})",
         rf"\b(?P<kernel>{_WINDOW})\s*/\s*(?P<stride>\d+)",
         rf"\b(?P<kernel>{_WINDOW})",
+        r"\bf\s*=\s*(?P<kernel>\d+)\b",
         rf"\b(?:strides?|s){_IS}(?P<stride>\d+(?:\s*[{TIMES}]\s*\d+)?)\b",
         rf"\b(?:padding|pad|p){_IS}(?P<padding>\d+|same|valid)\b",
         r"\b(?P<padding>same|valid) padding\b",

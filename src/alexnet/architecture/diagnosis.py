@@ -116,6 +116,8 @@ def shape_is(printed: Shape, true: Shape) -> bool:
     >>> shape_is((96, 55, 55), (55, 55, 96)), shape_is((27,), (27, 27, 96)), shape_is((6, 6, 256), (9216,))
     (True, True, True)
     """
+    if len(printed) == 2 and printed[1] == prod(true):
+        return True  # a vector behind the size of a batch
     if len(true) == 1:
         return prod(printed) == true[0] or (len(printed) == 4 and prod(printed[1:]) == true[0])
     if len(printed) == 1:
@@ -148,7 +150,11 @@ def readings(field: str, row: LayerSummary, *, batch: int) -> Iterator[tuple[int
         case "parameters":
             yield row.parameters, "with biases" if row.biases else ""
             yield row.weights, "weights only"
-        case "weights" | "biases" | "neurons":
+        case "neurons":
+            yield row.neurons, ""
+            if not row.weights:
+                yield row.activation_bytes // BYTES_PER_VALUE, "as many values as it passes on"
+        case "weights" | "biases":
             yield getattr(row, field), ""
         case "macs":
             yield row.macs * batch, ""
@@ -160,6 +166,21 @@ def readings(field: str, row: LayerSummary, *, batch: int) -> Iterator[tuple[int
             yield BYTES_PER_VALUE * row.weights, "of float32, weights only"
         case "activation_bytes":
             yield row.activation_bytes * batch, "of float32"
+        case "memory":
+            yield row.parameter_bytes, "of its weights and biases, in float32"
+            yield row.activation_bytes * batch, "of its output, in float32"
+            yield row.activation_bytes // BYTES_PER_VALUE * batch, "values of its output, not bytes"
+
+
+def by_another_count(claim: Claim, row: LayerSummary, *, batch: int) -> str | None:
+    """How others count it with whom the claim agrees, in words; None where nobody does.
+
+    torchinfo counts a multiply-add for each bias.
+    """
+    with_biases = (row.macs + row.neurons) * batch
+    if claim.field == "macs" and isinstance(claim.value, Amount) and agreement(claim.value, with_biases):
+        return f"with one for each bias: {with_biases:,}"
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)

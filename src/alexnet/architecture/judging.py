@@ -8,7 +8,7 @@ from functools import cached_property
 
 from alexnet.architecture.arithmetic import LayerSummary
 from alexnet.architecture.claims import COUNTS, Claim, Claims
-from alexnet.architecture.diagnosis import holds
+from alexnet.architecture.diagnosis import by_another_count, holds
 from alexnet.architecture.findings import Finding, judged
 from alexnet.architecture.network import Shape
 from alexnet.architecture.places import (
@@ -157,6 +157,8 @@ class ClaimJudge:
             return judged(
                 claim, "variant", f"in MiB, not MB: {arithmetic(claim.field, row)}", correction=true
             )
+        if (told := by_another_count(claim, row, batch=self.batch)) is not None:
+            return judged(claim, "variant", told, correction=true)
         if claim.field == "macs" and self.doubled:
             as_flops = holds(replace(claim, field="flops"), row, batch=self.batch)
             if as_flops is not None:
@@ -183,6 +185,13 @@ class ClaimJudge:
             name = self.nearest[0]
         return None if name is None else self.references.get(name) or align(self.claims, name)
 
+    @property
+    def _surely_described(self) -> bool:
+        """Whether what is left out can be taken from `described`: it is named, or all but a slip agrees."""
+        return self.single is not None or (
+            self.nearest is not None and self.nearest[2] - self.nearest[1] <= 2
+        )
+
     def stands_for(self, index: int) -> Reference | None:
         """The layer in the same place of the network that is `described`."""
         return None if self.described is None else self.described[index]
@@ -201,10 +210,19 @@ class ClaimJudge:
                 "rounded" if rounded else "ok",
                 f"as in {reference.network}" + (f": {told}" if told else ""),
             )
+        if (binary := _in_binary(claim)) is not None and as_in(binary, claim.field, reference, self.batch):
+            told = f"as in {reference.network}, in MiB, not MB"
+            return judged(claim, "variant", f"{told}: {arithmetic(claim.field, reference.row)}")
+        if (counted := by_another_count(claim, reference.row, batch=self.batch)) is not None:
+            return judged(claim, "variant", f"as in {reference.network}, {counted}")
         for name, places in self.references.items():
             other = places[index]
             if other is not None and as_in(claim, claim.field, other, self.batch):
                 return judged(claim, "variant", f"as in {name}, not in {reference.network}")
+        if not self._surely_described:
+            told = f"; {arithmetic(claim.field, reference.row)} in {reference.network}"
+            known = claim.field in FIGURES or claim.field == "input"
+            return judged(claim, "unsupported", f"{missing} is not said{told if known else ''}")
         if claim.field in FIGURES or claim.field == "input":
             reason = f"in {reference.network} {arithmetic(claim.field, reference.row)}"
             return judged(claim, "error", reason, correction=true_figure(claim.field, reference.row))

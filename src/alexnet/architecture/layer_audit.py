@@ -11,7 +11,7 @@ from functools import cached_property
 from math import prod
 
 from alexnet.architecture.arithmetic import LayerSummary, shape_text
-from alexnet.architecture.claims import PASSING, RECEPTIVE, SHAPES, Claim, ClaimedLayer
+from alexnet.architecture.claims import PASSING, RECEPTIVE, SHAPES, Claim, ClaimedLayer, holds_layers
 from alexnet.architecture.diagnosis import (
     OPEN,
     Setting,
@@ -62,6 +62,11 @@ class LayerAudit(ClaimJudge):
         rows: list[tuple[ClaimedLayer, LayerSummary | None]] = []
         for index, listed in enumerate(self.claims.layers):
             layer, apart = _taken_apart(listed)
+            if holds_layers(listed):
+                reason = "it holds other layers, which are judged by themselves"
+                found += [judged(claim, "unsupported", reason) for claim in listed.claims.values()]
+                rows.append((layer, None))
+                continue
             if layer.kind in PASSING:
                 found += self._pass_through(layer, arriving)
                 printed = layer.shape("output")
@@ -496,6 +501,8 @@ def _depth_of(layer: ClaimedLayer) -> int | None:
     printed = layer.shape("output")
     if printed is None:
         return None
+    if layer.kind == "dense" and len(printed) == 2:
+        return printed[1]  # behind the size of a batch
     depth = shape_readings(printed)[0][-1]
     return depth or None
 

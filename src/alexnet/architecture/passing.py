@@ -67,12 +67,14 @@ def _figures(
         yield from (
             (prod(shape), f"as many as it passes on: {prod(shape):,}") for shape in leaving if prod(shape)
         )
-    elif field in ("activation_bytes", "bytes"):
+    elif field in ("activation_bytes", "bytes", "memory"):
+        if field != "activation_bytes":
+            yield 0, "0: it carries no weights"
         for shape in leaving:
             values = prod(shape) * batch
+            if values and field == "memory":
+                yield values, f"{values:,} values, not bytes"
             if values:
                 yield BYTES_PER_VALUE * values, f"{values:,} values of {BYTES_PER_VALUE} bytes"
-        if field == "bytes":
-            yield 0, "0: it carries no weights"
     else:
         yield 0, "0: it multiplies by no weights"

@@ -72,6 +72,7 @@ class Amount:
     value: Fraction
     unit: Fraction  # what its last shown digit counts
     about: bool  # printed as an approximation
+    noughts: bool = False  # whether its digits end in some
     byte_text: str = ""  # the unit of bytes that was printed: MB, MiB; empty for another kind of figure
 
 
@@ -104,6 +105,7 @@ def parse_amount(text: str) -> Amount | None:
         value=Fraction(digits) * factor,
         unit=Fraction(10) ** (zeros - decimals) * factor,
         about=about is not None,
+        noughts=zeros > 0,
         byte_text=byte_text,
     )
 
@@ -141,15 +143,16 @@ def agreement(amount: Amount, true: int | Fraction) -> Agreement | None:
 
     >>> agreement(parse_amount("62.3M"), 62_378_344), agreement(parse_amount("27.55 million"), 28_813_344)
     ('rounded', None)
-    >>> agreement(parse_amount("200"), 256)
+    >>> agreement(parse_amount("200"), 256), agreement(parse_amount("100M"), 62_378_344)
+    (None, None)
     """
     if amount.value == true:
         return "exact"
     off = true - amount.value
     near = abs(off) <= amount.value / 10
     if amount.unit > 1 or amount.value.denominator > 1 or amount.byte_text:
-        # "0.1M" and "1K" show to which digit they are rounded; the noughts of "200" may be its digits.
-        shows = not amount.text[-1:].isdigit() or amount.value.denominator > 1
+        # "0.1M" and "1K" show to which digit they are rounded; the noughts of "200" and "100M" may be digits.
+        shows = (not amount.text[-1:].isdigit() and not amount.noughts) or amount.value.denominator > 1
         if abs(off) <= amount.unit / 2 and (near or shows):
             return "rounded"
         if 0 <= off < amount.unit and near:  # cut off

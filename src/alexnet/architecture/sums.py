@@ -11,7 +11,16 @@ from itertools import combinations, islice, product
 from math import ceil, floor
 
 from alexnet.architecture.arithmetic import LayerSummary
-from alexnet.architecture.claims import BATCHES, PASSING, Claim, ClaimedLayer, ClaimedTotal, Claims, kind_of
+from alexnet.architecture.claims import (
+    BATCHES,
+    PASSING,
+    Claim,
+    ClaimedLayer,
+    ClaimedTotal,
+    Claims,
+    kind_of,
+    weightless,
+)
 from alexnet.architecture.diagnosis import readings
 from alexnet.architecture.findings import Finding, Status, judged
 from alexnet.architecture.layers import Conv, Dense, MaxPool
@@ -127,7 +136,10 @@ def _computed(field: str, chosen: Rows, batch: int) -> Iterator[tuple[int, str]]
 def _printed_of_others(field: str, chosen: Rows) -> int:
     """What is claimed of layers that are not computed, such as batch normalisation, together."""
     values = [
-        layer.claims[field].value for layer, _ in chosen if layer.kind in PASSING and field in layer.claims
+        layer.claims[field].value
+        for layer, _ in chosen
+        if field in layer.claims
+        and (layer.kind == "batchnorm" or (layer.kind in PASSING and not weightless(layer.name)))
     ]
     return sum(int(value.value) for value in values if isinstance(value, Amount))
 

@@ -25,6 +25,9 @@ def arithmetic(field: str, row: LayerSummary) -> str:
             return f"2 x {row.formulas['macs'].rpartition(' = ')[0]} = {2 * row.macs:,}"
         case "bytes":
             return row.formulas["parameter_bytes"]
+        case "memory":
+            told = f"its output {row.formulas['activation_bytes']}"
+            return f"{row.formulas['parameter_bytes']}; {told}" if row.weights else told
         case "biases" | "macs" | "neurons" | "activation_bytes":
             return row.formulas[field]
     return ""
@@ -43,6 +46,8 @@ def true_figure(field: str, row: LayerSummary) -> str:
             return f"{2 * row.macs:,}"
         case "bytes":
             return f"{row.parameter_bytes:,}"
+        case "memory":
+            return f"{row.parameter_bytes:,} of parameters, {row.activation_bytes:,} of its output"
     return f"{getattr(row, field):,}"
 
 
