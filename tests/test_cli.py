@@ -590,6 +590,62 @@ def test_paths_come_from_standard_input(weights_file: Path, coloured: Path) -> N
     assert answers[1]["error"].endswith("check the path")
 
 
+@pytest.mark.parametrize("begin", [b"", b"\xef\xbb\xbf"])
+def test_paths_on_standard_input_may_end_in_nul(
+    weights_file: Path, tmp_path: Path, coloured: Path, begin: bytes
+) -> None:
+    """As `find -print0` writes them, whatever is in the names; a byte order mark is no part of one."""
+    names = [tmp_path / "a\nb.png", tmp_path / "c[1].png"]
+    for name in names:
+        name.write_bytes((coloured / "red" / "01.png").read_bytes())
+    listed = begin + b"".join(os.fsencode(name) + b"\0" for name in names)
+    command = ["predict", str(weights_file), "-", "--format", "jsonl"]
+    result = CliRunner().invoke(app, command, input=listed)
+    assert result.exit_code == 0, result.output
+    answers = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(each["path"], each["error"]) for each in answers] == [(str(name), None) for name in names]
+
+
+@pytest.mark.slow  # starts a process of its own
+def test_a_standard_input_that_is_closed_is_told(
+    weights_file: Path, python: tuple[list[str], dict[str, str]]
+) -> None:
+    command, environment = python
+    arguments = [*command, "-m", "alexnet", "predict", str(weights_file), "-"]
+    shell = ["sh", "-c", 'exec "$@" <&-', "sh", *arguments]
+    ended = subprocess.run(shell, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[-1].startswith("alexnet: -: standard input is closed; ")
+
+
+def test_a_path_that_is_empty_is_told(weights_file: Path) -> None:
+    result = alexnet("predict", str(weights_file), "")
+    assert result.exit_code == 2
+    assert "a path that is empty" in result.stderr
+
+
+def test_a_folder_that_cannot_be_read_does_not_end_the_run(
+    weights_file: Path,
+    paint: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = paint(tmp_path / "photos", count=1)
+    scandir = os.scandir
+
+    def refused(path: str) -> Any:
+        if str(path).endswith("green"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr("os.scandir", refused)
+    result = alexnet("predict", str(weights_file), str(folder), "--format", "jsonl")
+    assert result.exit_code == 0, result.output
+    answers = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [each["error"] is None for each in answers] == [True, False, True]
+    assert answers[1]["path"] == str(folder / "green")
+
+
 @pytest.mark.slow  # starts a process of its own
 def test_a_list_that_goes_on_is_answered_as_it_comes(
     weights_file: Path, coloured: Path, python: tuple[list[str], dict[str, str]]

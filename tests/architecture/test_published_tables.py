@@ -224,6 +224,19 @@ def test_settings_that_cannot_be_read_are_not_read_as_something_else(tmp_path: P
     assert unread == ["11x11, s=4, f=96"]
 
 
+@pytest.mark.parametrize("cell", ["34,944[^1]", "34,944<sup>a</sup>", "**34,944**[^note]"])
+def test_what_points_to_a_footnote_is_no_part_of_a_figure(cell: str, tmp_path: Path) -> None:
+    findings = judged(ROW.format("# of parameters", "11x11, stride 4", cell), tmp_path)
+    assert [each.status for each in findings if each.field == "parameters"] == ["ok"]
+
+
+def test_a_picture_of_224_that_gives_55_may_be_one_of_227(tmp_path: Path) -> None:
+    """The slip that most tables of this network have: (224 - 11) / 4 + 1 is 54.25."""
+    table = ROW.format("Padding", "11x11, stride 4", "0").replace("227x227x3", "224x224x3")
+    (finding,) = [each for each in judged(table, tmp_path) if each.status == "error"]
+    assert {"padding 2", "input 227", "rounding up"} <= set(finding.routes)
+
+
 def test_a_total_of_a_hundred_million_is_not_sixty(tmp_path: Path) -> None:
     total = WITH_ACTIVATIONS.replace("62,378,344", "100M")
     (finding,) = [each for each in judged(total, tmp_path) if each.status == "error"]

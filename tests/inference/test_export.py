@@ -211,8 +211,12 @@ def test_other_endings_other_files_and_missing_folders_are_refused(
     (tmp_path / "w.safetensors").write_bytes(b"no")
     with pytest.raises(WeightsError, match=r"w\.safetensors: "):
         export(tmp_path / "w.safetensors", tmp_path / "m.onnx")
-    with pytest.raises(OutputError, match=r"none/m\.onnx: cannot be written: No such file"):
-        export(weights_file, tmp_path / "none" / "m.onnx")
+    with pytest.raises(ExportError, match=r"m\.XML: .*must end in \.onnx or \.xml"):
+        export(weights_file, tmp_path / "m.XML")
+    begun: list[str] = []
+    with pytest.raises(OutputError, match=r"none/m\.onnx: cannot be written: No such folder"):
+        export(weights_file, tmp_path / "none" / "m.onnx", on_progress=begun.append)
+    assert begun == []  # it is told before the work
 
 
 def test_what_is_compared_is_the_difference_the_answers_and_the_truth() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -161,6 +162,49 @@ def test_a_file_of_other_weights_is_left_as_it_is(tmp_path: Path, form: Form) ->
 
     output.write_bytes(content)
     assert write_predictions(gone, iter(FILES), output, form=form, top=2).unreadable == 1 + 4
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_a_file_with_another_number_of_labels_says_so_and_is_left(tmp_path: Path, form: Form) -> None:
+    output = tmp_path / "out"
+    write(output, form, FILES[:3])
+    before = output.read_bytes()
+    with pytest.raises(OutputError, match=r"out: has 2 labels a picture, not 3; .*give --top 2, delete it"):
+        write_predictions(answered, iter(FILES), output, form=form, top=3)
+    assert output.read_bytes() == before
+
+
+def test_what_another_process_writes_is_left_to_it(tmp_path: Path) -> None:
+    output = tmp_path / "out.csv"
+    seen: list[str] = []
+
+    def answered_slowly(files: Iterator[Path]) -> Iterator[Prediction]:
+        for each in answered(files):
+            with pytest.raises(OutputError, match=r"out\.csv: another process is writing it; wait"):
+                write(output, "csv")
+            seen.append(each.path)
+            yield each
+
+    write_predictions(answered_slowly, iter(FILES), output, form="csv", top=2)
+    assert seen == [str(each) for each in FILES]
+    whole = tmp_path / "whole.csv"
+    write(whole, "csv")
+    assert output.read_bytes() == whole.read_bytes()
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OutputError, match="pipe: no regular file"):
+        write(tmp_path / "pipe", "csv")
+
+
+def test_a_new_file_in_which_nothing_came_to_be_is_not_left(tmp_path: Path) -> None:
+    def broken(_: Iterator[Path]) -> Iterator[Prediction]:
+        raise PictureError("no")
+
+    with pytest.raises(PictureError):
+        write_predictions(broken, iter(FILES), tmp_path / "out.jsonl", form="jsonl", top=2)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_the_pictures_side_cannot_read_is_not_told_of_the_output(tmp_path: Path) -> None:

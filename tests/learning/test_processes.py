@@ -346,6 +346,27 @@ def test_pictures_that_cannot_be_read_are_left_out_alike_and_all_listed(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("count", [1, 2])
+def test_more_that_cannot_be_read_than_may_be_end_the_run_however_many_find_them(
+    together: Callable[..., list[tuple[int, str]]],
+    arguments: Callable[..., list[str]],
+    paint: Callable[..., Path],
+    tmp_path: Path,
+    count: int,
+) -> None:
+    """Two of 36 are 5.6 %; each of two processes comes across one of them."""
+    data = tmp_path / "photos"
+    paint(data / "train", count=12)
+    paint(data / "val", count=5)
+    files, order = sorted((data / "train").rglob("*.png")), np.random.default_rng((0, 1)).permutation(36)
+    for index in order[[0, 7]]:  # the first and the last of a batch of eight
+        files[index].write_bytes(b"not a picture")
+    ended = together(count, arguments(tmp_path / "run", data=data))
+    assert all(code for code, _ in ended), ended
+    assert "2 of 36 training pictures cannot be read; at most 5% may be" in ended[0][1]
+
+
+@pytest.mark.slow
 def test_a_whole_part_that_cannot_be_read_holds_nobody_up(
     together: Callable[..., list[tuple[int, str]]],
     arguments: Callable[..., list[str]],

@@ -25,8 +25,9 @@ from alexnet import Network, OutputError, TrainingError, edit, to_toml
 from alexnet.images.datasets import open_dataset
 from alexnet.learning import loop
 from alexnet.learning.evaluate import Report, evaluate
-from alexnet.learning.progress import Progress
+from alexnet.learning.progress import Limit, Progress
 from alexnet.learning.recipe import Recipe
+from alexnet.learning.runs import locked
 from alexnet.learning.step import training_step
 from alexnet.learning.train import History, train
 from alexnet.learning.weights import load_weights, torch_classifier
@@ -289,6 +290,22 @@ def test_a_part_of_an_epoch_is_not_the_best_of_a_run_that_goes_on(
     assert_same(run().output, expected)
 
 
+def test_a_part_that_the_clock_ended_is_not_the_best_of_a_run_that_goes_on(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accuracies(monkeypatch, [5, 4, 9, 9, 9, 9])
+    expected = outcome(run("plain").output)
+    end = 2 * STEPS + 3
+    share = Limit.share
+    monkeypatch.setattr(Limit, "share", lambda limit, steps: 1.0 if steps >= end else share(limit, steps))
+    accuracies(monkeypatch, [5, 4, 0])
+    part = run()
+    assert (len(part.epochs), part.interrupted) == (3, False)
+    monkeypatch.setattr(Limit, "share", share)
+    accuracies(monkeypatch, [9, 9, 9, 9, 4])  # the last one is that of the best, judged again
+    assert_same(run().output, expected)
+
+
 @pytest.mark.parametrize("step", [1, 7])  # of the third epoch, at whose end the mean would begin to count
 def test_what_is_saved_is_what_was_judged(run: Run, pictures: Path, step: int) -> None:
     history = run(on_progress=at(2 * (STEPS + 1) + step, interrupt))
@@ -423,6 +440,42 @@ def test_other_pictures_are_an_error_that_names_them(
             first.rename(folder / "blue" / "other.png")
     with pytest.raises(TrainingError, match=r"another run: data\.\S+ was"):
         run(data=open_dataset(folder))
+
+
+def test_the_same_pictures_by_another_path_go_on(
+    run: Run, paint: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = paint(tmp_path / "photos")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Killed):
+        run(data=open_dataset("photos"), on_progress=at(3, kill))
+    with pytest.raises(Killed):
+        run(data=open_dataset(folder), on_progress=at(3, kill))
+    monkeypatch.chdir(folder)
+    with pytest.raises(Killed):
+        run(data=open_dataset("."), on_progress=at(3, kill))
+    monkeypatch.chdir(tmp_path)
+    folder.rename("moved")
+    history = run(data=open_dataset("moved"))
+    assert len(history.epochs) == EPOCHS
+    assert json.loads((history.output / "run.json").read_text())["data"]["source"] == "moved"
+
+
+def test_a_folder_in_which_another_trains_is_left_to_it(
+    run: Run, undisturbed: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises(Killed):
+        run(on_progress=at(3, kill))
+    before = outcome_files(tmp_path / "run")
+    with locked(tmp_path / "run"), pytest.raises(TrainingError) as caught:
+        run()
+    assert str(caught.value).startswith(f"{tmp_path / 'run'}: another process trains there")
+    assert outcome_files(tmp_path / "run") == before
+    assert_same(run().output, undisturbed)
+
+
+def outcome_files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def test_more_epochs_and_another_rate_may_be_asked_for(run: Run) -> None:
@@ -811,6 +864,9 @@ def test_sigterm_saves_the_state_and_says_how_to_go_on(
     assert process.wait() == 143
     last = process.said().splitlines()[-1]
     assert last == f"stopped; its state is saved: the same command with --resume --output {folder} goes on"
+    described = json.loads((folder / "run.json").read_text())
+    assert described["interrupted"]
+    assert described["pictures_trained"] >= 36 + 3 * 5  # those of the epoch that had not ended, too
     done(start(folder))
     assert_same(folder, undisturbed, without=("files",))
 

@@ -186,6 +186,29 @@ def test_a_part_that_is_no_file_is_named(serving: Open) -> None:
     assert "part 'words' is no file; every part must be a picture file" in reason(told, 400)
 
 
+# Starlette lets go of the file of a part that does not end without closing it.
+@pytest.mark.filterwarnings("ignore:.*SpooledTemporaryFile:pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("cut", [1, 2, 6, 8, 40])
+def test_a_form_that_is_cut_off_is_refused(serving: Open, cut: int) -> None:
+    """In its end or in its last part: what came before would be answered as if it were all."""
+    parts = "".join(
+        f'--B\r\nContent-Disposition: form-data; name="p"; filename="{name}"\r\n\r\n{{}}\r\n' for name in "ab"
+    )
+    first, between, last = parts.split("{}")
+    whole = first.encode() + encoded() + between.encode() + encoded() + last.encode() + b"--B--\r\n"
+    headers = {"Content-Type": "multipart/form-data; boundary=B"}
+    response = serving().post("/v1/predict", content=whole, headers=headers)
+    assert len(response.json()["pictures"]) == 2
+    told = serving().post("/v1/predict", content=whole[: -2 - cut], headers=headers)
+    assert reason(told, 400) == "the form ends early; it must end with its boundary"
+
+
+def test_a_path_with_a_slash_more_is_no_path(serving: Open) -> None:
+    told = serving().post("/v1/predict/", headers={"Host": "evil.example"}, follow_redirects=False)
+    assert "location" not in told.headers
+    assert reason(told, 404)
+
+
 def test_a_form_of_too_many_pictures_is_refused(serving: Open) -> None:
     client = serving(max_pictures=3)
     for count, status in ((3, 200), (4, 400)):

@@ -467,6 +467,17 @@ def counting(folder: Path) -> set[str]:
     return {path.stem.removeprefix("counter_") for path in folder.glob("alexnet-*/counter_*.db")}
 
 
+@pytest.mark.parametrize("port", [-1, 65536, 99999])
+def test_a_port_that_is_none_is_told(port: int) -> None:
+    with pytest.raises(ServerError, match=f"port: {port}; must be from 0"):
+        bind("127.0.0.1", port)
+
+
+def test_a_key_in_a_file_of_windows_is_the_key_alone(tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(b"\xef\xbb\xbfsecret\r\n")
+    assert read_api_key(tmp_path / "key", {}) == "secret"
+
+
 def test_a_name_that_can_be_no_host_s_is_told() -> None:
     with pytest.raises(ServerError, match=r"a\.\.b:0: cannot be listened on: no host has such a name"):
         bind("a..b", 0)

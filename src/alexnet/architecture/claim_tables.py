@@ -66,6 +66,7 @@ _FORMS = {
     **dict.fromkeys(("filters", "units"), "a whole number such as 96, or 48x2 on two GPUs"),
 }
 _NOTHING = ("", "-", "–", "—", "n/a", "na", "none", "/", "x", "--", "---")
+_NOTE = re.compile(r"\[\^[^\]]+\]|(?<!10)<sup>.*?</sup>")  # what points to a footnote, and no power of ten
 _SETTING = re.compile(r"[a-z]\s*=\s*\d", re.IGNORECASE)
 _SCALED = re.compile(r"[(\[,]\s*(?:in\s+)?(\w+)\s*[)\]]?\s*$")  # of a heading: Params (K), Memory [MB]
 
@@ -203,7 +204,7 @@ def _columns(table: Sequence[Sequence[str]]) -> list[_Column]:
     for place, heading in enumerate(table[0]):
         plain = re.sub(r"[*`_]", "", heading.lower()).strip()
         bare = _bare(heading)
-        counted = re.sub(r"^(?:#|no\.? of|number of|num\.?)\s*|\s*#$", "", bare)
+        counted = re.sub(r"^(?:#(?:\s*of\b)?|no\.? of|number of|num\.?)\s*|\s*#$", "", bare)
         name = next((_FIELD_OF[each] for each in (plain, bare, counted or plain) if each in _FIELD_OF), None)
         shapes = [parse_shape(row[place]) or () for row in table[1:] if place < len(row)]
         if name == "name" and any(column.field == "name" for column in columns):
@@ -260,7 +261,7 @@ def _row(columns: Sequence[_Column], cells: Sequence[str], where: str) -> _Row:
     row = _Row(where=where)
     twice: list[tuple[str, str]] = []
     for column, cell in zip(columns, cells, strict=False):
-        printed = cell.strip().strip("*`").strip()
+        printed = _NOTE.sub("", cell).strip().strip("*`").strip()
         if column.field is None or printed.lower() in _NOTHING:
             continue
         if column.scale and re.fullmatch(r"[~≈]?\s*\d[\d.,]*", printed):

@@ -200,7 +200,7 @@ class LayerAudit(ClaimJudge):
                 return found, None, onward
             row = diagnosis.row
             routes = diagnosis.routes
-            if "output" in diagnosis.blamed:
+            if "output" in wrong:
                 output = {"output": layer.claims["output"]} if "output" in layer.claims else evidence
                 more = free_routes(setting, ("rounding",), output, batch=self.batch, inputs=index == 0)
                 routes = tuple(dict.fromkeys((*routes[:2], *(words for words, _, _ in more), *routes[2:])))[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -70,7 +71,7 @@ def predict(
         fail(f"{output}: is written as it comes; must end in .csv or .jsonl, or --format be one of them")
     if top < 1:
         fail(f"top: {top}; must be at least 1")
-    found = find_pictures(each for path in paths for each in (_listed() if path == "-" else [path]) if each)
+    found = find_pictures(each for path in paths for each in (_listed() if path == "-" else [path]))
     if ray and device != "auto":
         fail(f"device: {device}; with --ray the cluster's processes have processors; leave it out")
     first: list[Path] = []
@@ -126,11 +127,19 @@ def predict(
 
 
 def _listed() -> Iterator[str]:
-    """The lines of standard input as they come, with what is no UTF-8 in them as in arguments."""
+    """The paths on standard input as they come, a line each or NUL behind each, as `find -print0` has them.
+
+    What is no UTF-8 in them is as in arguments; empty ones are left out.
+    """
+    if sys.stdin is None:
+        fail("-: standard input is closed; must be a list of paths; give them as arguments")
     # Unbuffered: Python cannot end while a thread waits within the buffer of a list that does not.
     stream = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
-    rest = b""
+    rest, end = b"", b""
     while block := stream.read(65536):
-        *whole, rest = (rest + block).split(b"\n")
-        yield from (os.fsdecode(line.removesuffix(b"\r")) for line in whole)
-    yield os.fsdecode(rest)
+        if not end:
+            block, end = block.removeprefix(codecs.BOM_UTF8), b"\0" if b"\0" in block else b"\n"
+        *whole, rest = (rest + block).split(end)
+        yield from filter(None, (os.fsdecode(line.removesuffix(b"\r")) for line in whole))
+    if rest:
+        yield os.fsdecode(rest)

@@ -20,7 +20,7 @@ from alexnet.images.sources import SPLIT_NAMES, Source, inner_folders, labelled,
 from alexnet.images.splits import Dataset, Split, divide
 from alexnet.images.survey import survey
 
-__all__ = ["Dataset", "Split", "is_undivided", "open_dataset", "open_split"]
+__all__ = ["Dataset", "Split", "divides_validation", "is_undivided", "open_dataset", "open_split"]
 
 
 def open_dataset(
@@ -88,6 +88,11 @@ def open_split(
     if chosen is None:
         raise DataError(f"{spec}: no test split; it must have one; add one or choose validation")
     return _relabelled(chosen, dataset, class_names)
+
+
+def divides_validation(spec: str | Path) -> bool:
+    """Whether `spec` is a folder or CSV of whose training pictures some are set apart for validation."""
+    return spec not in NAMED and Path(spec).exists() and "validation" not in _source(spec).splits
 
 
 def is_undivided(spec: str | Path) -> bool:

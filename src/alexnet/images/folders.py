@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from alexnet.errors import DataError
@@ -77,15 +77,18 @@ def pictures_below(folder: Path) -> list[Path]:
     return list(find_below(folder))
 
 
-def find_below(folder: Path) -> Iterator[Path]:
+def find_below(folder: Path, *, on_unreadable: Callable[[Path], None] | None = None) -> Iterator[Path]:
     """Yield every picture file below a folder, in a fixed order, hidden files and folders left out.
 
     Links to folders are followed, each folder being visited once, so that a loop of links ends. No more than
-    one folder's names are in memory at a time.
+    one folder's names are in memory at a time. `on_unreadable` is told of a folder that cannot be read; where
+    there is nobody to tell, it is a DataError.
     """
 
     def refuse(error: OSError) -> None:  # os.walk would leave the folder out without a word
-        raise _unreadable(error) from error
+        if on_unreadable is None:
+            raise _unreadable(error) from error
+        on_unreadable(Path(error.filename))
 
     visited: set[tuple[int, int]] = set()
     for here, subfolders, files in os.walk(folder, onerror=refuse, followlinks=True):

@@ -99,8 +99,10 @@ def export(
     other endings; WeightsError for weights that are none; OutputError where writing fails.
     """
     output = Path(output)
-    if output.suffix.lower() not in EXPORTED:
+    if output.suffix not in EXPORTED:
         raise ExportError(f"{output}: no format that is exported; must end in {' or '.join(EXPORTED)}")
+    if not output.parent.is_dir():
+        raise OutputError(f"{output}: cannot be written: No such folder; make it or choose another place")
     description, tensors = read_weights(weights)
     if check is None:
         pictures, labels = made_up(description.network), None

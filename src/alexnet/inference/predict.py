@@ -69,7 +69,12 @@ def find_pictures(paths: Iterable[str | Path]) -> Iterator[Path]:
         # What is neither there nor matches anything is left as it is: decoding it tells what is wrong.
         for given in [path] if os.path.lexists(path) else _glob(path) or [path]:
             if os.path.isdir(given):  # noqa: PTH112  # Path.is_dir raises where a name is too long
-                yield from find_below(Path(given))
+                refused: list[Path] = []  # decoding them tells why
+                for each in find_below(Path(given), on_unreadable=refused.append):
+                    yield from refused
+                    refused.clear()
+                    yield each
+                yield from refused
             else:
                 yield Path(given)
 
@@ -77,6 +82,8 @@ def find_pictures(paths: Iterable[str | Path]) -> Iterator[Path]:
 def check_paths(paths: Iterable[str | Path]) -> None:
     """Raise PictureError for the first of `paths` that leads to no picture."""
     for path in map(str, paths):
+        if not path:
+            raise PictureError("a path that is empty; must lead to pictures; check the argument")
         found = next(find_pictures([path]), None)
         if found is None:
             raise PictureError(f"{path}: no pictures in this folder; must hold some; check the path")
@@ -85,6 +92,8 @@ def check_paths(paths: Iterable[str | Path]) -> None:
 
 
 def _glob(pattern: str) -> list[str]:
+    if "\0" in pattern:
+        return []  # no name has it
     return sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207  # Path.glob takes no absolute pattern
 
 

@@ -91,38 +91,63 @@ def write_predictions(
     `predict` meet an OSError.
     """
     output = Path(output)
-    files = _told_apart(files)
+    if output.exists() and not output.is_file():
+        raise OutputError(
+            f"{output}: no regular file; must be one, which can be gone on with; without it, answers go to "
+            "standard output"
+        )
+    created = not output.exists()
     try:
-        found = _read(output, form, top)
-        passed = list(islice(files, found.pictures - 1, found.pictures)) if found.pictures else []
-        if found.pictures and [printable(str(each)) for each in passed] != [found.last]:
-            raise OutputError(
-                f"{output}: its line {found.pictures} is of {found.last}, and that place is now of "
-                f"{passed[0] if passed else 'no picture'}; must be of the same pictures; delete it or "
-                "choose another"
-            )
-        if found.answer is not None:
-            _check_same(
-                output, found.answer, _told_apart((again or predict)(iter([Path(found.answer.path)])))
-            )
-        done, unreadable = 0, found.unreadable
         with output.open("ab") as file:
-            file.truncate(found.end)
-            for line in lines((), form, top=top, header=not found.end):
-                file.write(_encoded(line))
-            for prediction in _told_apart(predict(files)):
-                (line,) = lines([prediction], form, top=top, header=False)
-                file.write(_encoded(line))
-                file.flush()  # for whoever follows the file
-                done, unreadable = done + 1, unreadable + (prediction.error is not None)
-                if done % _TOLD_EVERY == 0:
-                    on_progress(found.pictures + done)
-            os.fsync(file.fileno())
+            _lock(file, output)
+            try:
+                return _go_on(
+                    predict, _told_apart(files), file, output, form, top, on_progress, again or predict
+                )
+            except BaseException:
+                if created and not os.fstat(file.fileno()).st_size:
+                    output.unlink()
+                raise
     except OSError as error:
         raise OutputError(
             f"{output}: cannot be written: {error.strerror or error}; make room or choose another place; the "
             "same command goes on with it"
         ) from error
+
+
+def _go_on(
+    predict: Callable[[Iterator[Path]], Iterator[Prediction]],
+    files: Iterator[Path],
+    file: IO[bytes],
+    output: Path,
+    form: Form,
+    top: int,
+    on_progress: Callable[[int], None],
+    again: Callable[[Iterator[Path]], Iterator[Prediction]],
+) -> Written:
+    """Write behind what there is in `file`, which is `output`, open at its end."""
+    found = _read(output, form, top)
+    passed = list(islice(files, found.pictures - 1, found.pictures)) if found.pictures else []
+    if found.pictures and [printable(str(each)) for each in passed] != [found.last]:
+        raise OutputError(
+            f"{output}: its line {found.pictures} is of {found.last}, and that place is now of "
+            f"{passed[0] if passed else 'no picture'}; must be of the same pictures; delete it or "
+            "choose another"
+        )
+    if found.answer is not None:
+        _check_same(output, found.answer, _told_apart(again(iter([Path(found.answer.path)]))))
+    done, unreadable = 0, found.unreadable
+    file.truncate(found.end)
+    for line in lines((), form, top=top, header=not found.end):
+        file.write(_encoded(line))
+    for prediction in _told_apart(predict(files)):
+        (line,) = lines([prediction], form, top=top, header=False)
+        file.write(_encoded(line))
+        file.flush()  # for whoever follows the file
+        done, unreadable = done + 1, unreadable + (prediction.error is not None)
+        if done % _TOLD_EVERY == 0:
+            on_progress(found.pictures + done)
+    os.fsync(file.fileno())
     return Written(pictures=done, before=found.pictures, unreadable=unreadable)
 
 
@@ -172,10 +197,15 @@ def _read(output: Path, form: Form, top: int) -> _Found:
     with output.open("rb") as file:
         whole = _WholeLines(file)
         try:
-            found = _read_jsonl(whole) if form == "jsonl" else _read_csv(whole, top)
+            found = (_read_jsonl if form == "jsonl" else _read_csv)(whole, top)
             if not found.end:
                 file.seek(0)
                 _check_beginning(file.read(1024), form, top)
+        except _OtherTopError as error:
+            raise OutputError(
+                f"{output}: has {error} labels a picture, not {top}; must be gone on with as it was begun; "
+                f"give --top {error}, delete it or choose another"
+            ) from None
         except (ValueError, KeyError, TypeError, csv.Error):
             raise OutputError(
                 f"{output}: not the {form} that this command writes; must be, or not be there; choose "
@@ -208,13 +238,33 @@ class _WholeLines(Iterator[str]):
         return line.decode()
 
 
-def _read_jsonl(whole: _WholeLines) -> _Found:
+class _OtherTopError(Exception):
+    """The file has so many labels a picture."""
+
+
+def _lock(file: IO[bytes], output: Path) -> None:
+    """Keep other processes from writing to it until it is closed, where there are locks."""
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise OutputError(
+            f"{output}: another process is writing it; wait until it ends, or choose another"
+        ) from None
+    except (ImportError, OSError):
+        pass
+
+
+def _read_jsonl(whole: _WholeLines, top: int) -> _Found:
     found = _NOTHING
     for text in whole:
         told = json.loads(text)
         labels = [
             Label(name=str(each["name"]), probability=float(each["probability"])) for each in told["labels"]
         ]
+        if labels and len(labels) != top:
+            raise _OtherTopError(len(labels))
         found = found.and_one(
             str(told["path"]), labels[0] if labels else None, told["error"], end=whole.bytes
         )
@@ -225,7 +275,8 @@ def _read_csv(whole: _WholeLines, top: int) -> _Found:
     rows = csv.reader(whole, strict=True)
     header = next(rows, None)
     if header is not None and header != _columns(top):
-        raise ValueError(header)
+        others = (len(header) - 2) // 2
+        raise _OtherTopError(others) if header == _columns(others) else ValueError(header)
     found = replace(_NOTHING, end=whole.bytes)
     try:
         for row in rows:

@@ -6,9 +6,10 @@ goes on from any step, or is shared by several processes, sees what one that was
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -129,11 +130,19 @@ class Feed:
     def _leave_out(self, index: int, message: str) -> None:
         self._unreadable[index] = message
 
+    def check_readable_by_all(self) -> None:
+        """Raise DataError, in every process, where all found more that cannot be read than may be."""
+        found = self.processes.gather(self._unreadable)
+        self._check(dict(chain.from_iterable(each.items() for each in found)))
+
     def _check_readable(self) -> None:
-        bad, pictures = len(self._unreadable), len(self.source)
+        self._check(self._unreadable)
+
+    def _check(self, unreadable: Mapping[int, str]) -> None:
+        bad, pictures = len(unreadable), len(self.source)
         if bad <= self.most_unreadable * pictures and bad < pictures:
             return
-        first = next(iter(self._unreadable.values()))
+        first = next(iter(unreadable.values()))
         rule = f"at most {self.most_unreadable:.0%} may be" if bad < pictures else "one must be"
         raise DataError(
             f"{first}; {bad} of {pictures} training pictures cannot be read; {rule}; mend or remove them, or "

@@ -36,6 +36,7 @@ from alexnet.learning.step import (
     Loss,
     chance,
     class_weights,
+    least_loss,
     make_optimizer,
     training_step,
 )
@@ -92,8 +93,10 @@ class Loop:
     best_top1: float | None = None
     step: int = 0  # done in this epoch
     pictures: int = 0  # trained on in the epochs before
+    small_epochs: int = 0  # how many had ended before pictures had grown to the network's own size
     interrupted: bool = False
     over: bool = False
+    part_kept: bool = False  # whether the last epoch was cut short
     terminated: bool = False  # by SIGTERM to this or another process: what all of them know
     twins: tuple[str, ...] = ()  # a line on pictures that are in both splits
     unreadable: dict[str, str] = field(default_factory=dict)  # validation pictures, and why
@@ -115,6 +118,7 @@ class Loop:
             class_weights=class_weights(counts).to(device) if recipe.balance == "weights" else None,
         )
         self.chance = chance(counts, label_smoothing=recipe.label_smoothing, even=even)
+        self.least_loss = least_loss(len(counts), label_smoothing=recipe.label_smoothing)
         self.saved_at = perf_counter()
 
     # --- from the first step to the last
@@ -124,10 +128,13 @@ class Loop:
         if self.processes.leads:
             runs.write_division(self.folder, self.data)
         self._describe()
+        self._tell_sizes()
         self.over = self._is_over()
         while self.step or not self.over:  # a step: the clock ended the epoch that is gone on with
             self._epoch()
             if self.terminated:
+                self.pictures += self.processes.total_of(self.tally).pictures
+                self._describe()
                 break
             if self.processes.total_of(self.tally).pictures:
                 self._close_epoch()
@@ -141,7 +148,11 @@ class Loop:
             )
         if self.processes.leads and not self.interrupted:
             remove_before(self.folder)
-            (self.folder / runs.BEST_BEFORE).unlink(missing_ok=True)
+            if (
+                not self.part_kept
+            ):  # else the state is from before that part, and the run may go on from there
+                (self.folder / runs.BEST_BEFORE).unlink(missing_ok=True)
+        best = self._best_report()  # judging comes across what cannot be read
         skipped = self._skipped()
         if skipped and self.processes.leads:
             runs.write_skipped(self.folder, skipped)
@@ -152,7 +163,7 @@ class Loop:
             settings=self.settings,
             epochs=tuple(self.epochs),
             steps=tuple(self.lines),
-            best=self._best_report(),
+            best=best,
             pictures=self.pictures,
             seconds=self.limit.elapsed(),
             interrupted=self.interrupted,
@@ -162,14 +173,11 @@ class Loop:
         )
 
     def _is_over(self) -> bool:
-        accuracies = self._accuracies()
-        patience = self.settings.patience
-        impatient = patience is not None and len(accuracies) - int(np.argmax([*accuracies, -1])) > patience
-        plateau = self.feed.recipe.schedule == "plateau" and Plateau.after(accuracies).over
-        share = self._share()
+        plateau = self.feed.recipe.schedule == "plateau" and Plateau.after(self._accuracies()).over
         # While it trains on smaller pictures than it is judged by, its accuracy may fall as well as rise.
-        grown = size_at(self.sizes, share) == self.sizes[-1]
-        return self.interrupted or share >= 1 or (impatient and grown) or plateau
+        accuracies, patience = self._accuracies()[self.small_epochs :], self.settings.patience
+        impatient = patience is not None and len(accuracies) - int(np.argmax([*accuracies, -1])) > patience
+        return self.interrupted or self._share() >= 1 or impatient or plateau
 
     def _accuracies(self) -> list[float]:
         return [each.validation_accuracy or 0.0 for each in self.epochs]
@@ -188,6 +196,15 @@ class Loop:
         if len(self.sizes) == 1:
             return self.sizes[0]
         return size_at(self.sizes, self._share(ahead=step - self.step))
+
+    def _tell_sizes(self) -> None:
+        smallest = self.feed.recipe.smallest_side
+        if smallest == 1 or self.epochs or not self.processes.leads:
+            return
+        told = [f"{height}x{width}" for height, width in self.sizes]
+        grow = f"pictures grow from {' over '.join(told[:-1])} to {told[-1]}"
+        one = f"all pictures are {told[-1]}, as network '{self.model.network.name}' takes none between"
+        self.on_notice(f"smallest_side={smallest}: {grow if len(told) > 1 else one}")
 
     def _rate(self) -> float:
         recipe = self.feed.recipe
@@ -220,6 +237,7 @@ class Loop:
                     self._count(loss, right, len(batch.labels))
                 else:
                     self.step = self.feed.steps  # also where the last has no picture that can be read
+                    self.feed.check_readable_by_all()
         except KeyboardInterrupt:
             self.interrupted = True
             if self.terminated:
@@ -303,7 +321,7 @@ class Loop:
         if steps < max(_CHANCE_LEAST, min(CHANCE_STEPS, whole // 3)):
             return
         loss = sum(each.train_loss for each in recent) / len(recent)
-        if loss > _LEFT_CHANCE * self.chance:
+        if loss > self.least_loss + _LEFT_CHANCE * (self.chance - self.least_loss):
             rate = self.feed.recipe.learning_rate
             raise TrainingError(
                 f"training: after {steps} steps the loss is {loss:.3f}, no better than guessing's "
@@ -343,6 +361,7 @@ class Loop:
         rate, started = tally.rate(), perf_counter()
         kept = self._kept()
         report, whole = None, self.step == self.feed.steps
+        self.part_kept, grown = not whole, self._size(self.step - 1) == self.sizes[-1]
         try:
             self._tell("interrupted" if self.interrupted else "validation")
             report = self._validate(kept)
@@ -369,6 +388,7 @@ class Loop:
             validation_accuracy=report.top(1) if report else None,
         )
         self.epochs.append(line)
+        self.small_epochs = self.small_epochs if grown else len(self.epochs)
         self.step = 0
         self.tally = Tally.on(self.feed.device)
         if self.events is not None:
@@ -406,15 +426,11 @@ class Loop:
         if shared:
             chosen = chosen[self.processes.rank :: self.processes.count]
 
-        def leave_out(index: int, message: str) -> None:
-            name = split.names[chosen[index]]
-            self.unreadable[name] = message.removeprefix(f"{name}: ")
-
         report = self._judged(
             self._weights(model, {}),
             split.subset(chosen.tolist()) if shared else split,
             on_progress=self._stop_if_insisted,
-            on_unreadable=leave_out,
+            on_unreadable=lambda index, message: self._leave_out(split.names[chosen[index]], message),
         )
         return self._joined(report, chosen) if shared else self.processes.agree_on(lambda: report)
 
@@ -435,13 +451,17 @@ class Loop:
         """Of the best weights, judged again where they are of before the run was taken up."""
         again = self.best is None and self.best_top1 is not None and not self.interrupted
         if again and self.processes.leads:
+            split = self.centres or self.data.validation
             self.best = self._judged(
                 load_weights(self.folder / runs.BEST),
-                self.centres or self.data.validation,
+                split,
                 on_progress=lambda _: None,
-                on_unreadable=lambda *_: None,
+                on_unreadable=lambda index, message: self._leave_out(split.names[index], message),
             )
         return self.best
+
+    def _leave_out(self, name: str, message: str) -> None:
+        self.unreadable[name] = message.removeprefix(f"{name}: ")
 
     def _judged(
         self,
@@ -533,6 +553,7 @@ class Loop:
                 learning_rate=self.optimizer.rate,
                 validation_seconds=self.limit.validation_seconds,
                 twins=self.twins,
+                small_epochs=self.small_epochs,
             ),
         )
 
@@ -566,6 +587,7 @@ class Loop:
         self.optimizer.rate = state.learning_rate
         self.limit.validation_seconds, self.twins = state.validation_seconds, state.twins
         self.epochs, self.lines = list(state.epochs), list(state.lines)
+        self.small_epochs = state.small_epochs
         self.tally, self.few = state.tally.to(self.feed.device), state.few.to(self.feed.device)
         if not self.processes.leads:  # the sums so far are the leading process's
             self.tally, self.few = Tally.on(self.feed.device), Tally.on(self.feed.device)

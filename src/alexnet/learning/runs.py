@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import platform
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from hashlib import sha256
 from math import inf
 from pathlib import Path
@@ -18,8 +21,9 @@ import torch
 
 import alexnet
 from alexnet.architecture.network import Network, to_mapping
-from alexnet.errors import OutputError, TrainingError
-from alexnet.images.datasets import open_split
+from alexnet.errors import DataError, OutputError, TrainingError
+from alexnet.images.datasets import divides_validation, open_split
+from alexnet.images.sources import SPLIT_NAMES
 from alexnet.images.splits import Dataset, Split
 from alexnet.learning.recipe import Recipe
 from alexnet.writing import write_whole
@@ -98,8 +102,45 @@ def new_run_folder(output: str | Path | None, *, name: str, resume: bool = False
         raise OutputError(f"{folder}: cannot be made: {error.strerror}; choose another --output") from None
 
 
+def has_nothing(folder: Path) -> bool:
+    """Whether it is empty, or not there."""
+    try:
+        return not any(folder.iterdir())
+    except FileNotFoundError:
+        return True
+    except OSError:  # a file, or one that may not be read: a run will refuse it
+        return False
+
+
 def _is_beginning(name: str) -> bool:
     return name == DIVISION or name.startswith((f".{DIVISION}.", f".{DESCRIPTION}."))
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes from training in the folder; without locks on this system or disk, nothing.
+
+    Raises TrainingError where another process does.
+    """
+    try:
+        import fcntl
+
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    except (ImportError, OSError):
+        yield
+        return
+    try:
+        with suppress(OSError):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise TrainingError(
+                    f"{folder}: another process trains there; a run has one at a time; wait until it "
+                    "ends, or choose another --output"
+                ) from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def remove_half_written(folder: Path) -> None:
@@ -151,19 +192,25 @@ class Settings:
 
 
 _MAY_CHANGE = ("epochs", "time_limit", "patience", "recipe.learning_rate")
+_MAY_MOVE = (
+    "data.name",
+    "data.source",
+)  # where pictures lie: their names and classes say that they are the same
 
 
 def check_settings(folder: Path, settings: Settings) -> None:
     """Raise TrainingError that names what differs from the settings that the folder's run was started with.
 
-    How long it goes on and at which rate may change.
+    How long it goes on and at which rate may change, and where the pictures lie.
     """
     path = folder / DESCRIPTION
     found, wanted = _flat(read_description(folder)), _flat(settings.to_dict())
+    streamed = isinstance(settings.data["pictures"], int)  # nothing is known of such pictures
+    may_move = () if streamed else _MAY_MOVE
     changed = [
         f"{name} was {found.get(name)} and is now {value}"
         for name, value in wanted.items()
-        if found.get(name) != value and name not in _MAY_CHANGE
+        if found.get(name) != value and name not in (*_MAY_CHANGE, *may_move)
     ]
     if changed:
         raise TrainingError(
@@ -207,12 +254,20 @@ def write_division(folder: Path, data: Dataset) -> None:
         write_whole(folder / DIVISION, json.dumps(division, indent=0) + "\n")
 
 
-def read_division(folder: Path, source: str) -> dict[str, list[str]] | None:
-    """How the run in `folder` divided the data set `source`; None where it did not, or had another one."""
+@dataclass(frozen=True, kw_only=True)
+class Division:
+    """How a run divided a data set that was not."""
+
+    source: str  # the data set's whole path
+    splits: dict[str, list[str]]  # names of pictures, relative to it
+
+
+def read_division(folder: Path) -> Division | None:
+    """Of the run in `folder`; None where it divided nothing."""
     try:
         told = json.loads((folder / DIVISION).read_text(encoding="utf-8"))
-        same = told["source"] == str(Path(source).resolve())
-        return {str(name): list(names) for name, names in told["splits"].items()} if same else None
+        splits = {str(name): list(names) for name, names in told["splits"].items()}
+        return Division(source=str(told["source"]), splits=splits)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -227,10 +282,25 @@ def open_split_of_run(
 ) -> Split:
     """The pictures of `data` to judge `weights` by, divided as the run did that the weights lie in.
 
-    Raises as `open_split` does, and TrainingError where the run's division cannot be read.
+    A data set in another place is taken for that of the run if it has all of the run's pictures. Where a
+    division is made anew, the split's `warnings` tell. Raises as `open_split` does, and TrainingError where
+    the run's division cannot be read.
     """
-    division = read_division(weights.parent, data) if split is not None else None
-    return open_split(data, class_names, split=split, seed=seed, division=division)
+    opened = partial(open_split, data, class_names, split=split, seed=seed)
+    if split is None or SPLIT_NAMES.get(split) == "test" or not divides_validation(data):
+        return opened()
+    division = read_division(weights.parent)
+    if division is not None:
+        if division.source == str(Path(data).resolve()):
+            return opened(division=division.splits)
+        with suppress(DataError):  # none of the names is there
+            found = opened(division=division.splits)
+            if not found.warnings:
+                return found
+    missing = f"{weights.parent / DIVISION} is {'of other pictures' if division else 'not there'}"
+    warning = f"{data}: divided anew by the seed, as {missing}; some may be pictures that were trained on"
+    anew = opened()
+    return replace(anew, warnings=(*anew.warnings, warning))
 
 
 def write_skipped(folder: Path, skipped: Sequence[tuple[str, str]]) -> None:
@@ -238,14 +308,18 @@ def write_skipped(folder: Path, skipped: Sequence[tuple[str, str]]) -> None:
     _write_csv(folder / SKIPPED, [("picture", "reason"), *skipped])
 
 
-def remove_if_worthless(folder: Path, *, parent: bool) -> None:
-    """Remove a run's folder that has neither weights nor a state, and its `parent` if that is empty then."""
+def remove_if_worthless(folder: Path, *, itself: bool, parent: bool) -> None:
+    """Empty a run's folder that has neither weights nor a state.
+
+    Remove `itself`, too, and its `parent` if that is empty then.
+    """
     worthless = {DESCRIPTION, DIVISION, METRICS, STEPS}
     kept = list(folder.iterdir())
     if all(child.name in worthless or child.match(EVENTS) for child in kept):
         for child in kept:
             child.unlink()
-        folder.rmdir()
+        if itself:
+            folder.rmdir()
         if parent and not any(folder.parent.iterdir()):
             folder.parent.rmdir()
 
@@ -267,10 +341,11 @@ def describe_data(data: Dataset) -> dict[str, Any]:
     The checksum is of the pictures' names and labels, in order.
     """
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
-    checksum = sha256()
+    checksum, where = sha256(), str(Path(data.source))
     for split in (data.train, data.validation):
         for name, label in zip(split.names, split.labels.tolist(), strict=True):
-            checksum.update(f"{name.removeprefix(data.source)}\0{label}\0".encode(errors="surrogateescape"))
+            relative = name.removeprefix(where).removeprefix("/")
+            checksum.update(f"{relative}\0{label}\0".encode(errors="surrogateescape"))
     return {
         "name": data.name,
         "source": data.source,

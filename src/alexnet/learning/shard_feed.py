@@ -76,6 +76,9 @@ class ShardFeed(Feed):
         """The pictures that could not be read so far, and why."""
         return dict(self._place.left_out)
 
+    def check_readable_by_all(self) -> None:
+        """Nothing: a process counts what it drew of the stream, which is its own."""
+
     def epoch(
         self, number: int, *, first: int = 0, picture_size: Callable[[int], Size] | None = None
     ) -> Generator[TrainingBatch, None, None]:

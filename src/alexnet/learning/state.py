@@ -45,6 +45,7 @@ class State:
     learning_rate: float = 0.0  # of the last step
     validation_seconds: float = 0.0  # that the last validation took
     twins: tuple[str, ...] = ()  # what was found about pictures that are in both splits
+    small_epochs: int = 0  # how many had ended before pictures had grown to the network's own size
 
 
 def save_state(folder: Path, state: State) -> None:
@@ -65,6 +66,7 @@ def save_state(folder: Path, state: State) -> None:
         "learning_rate": state.learning_rate,
         "validation_seconds": state.validation_seconds,
         "twins": state.twins,
+        "small_epochs": state.small_epochs,
     }
     text = json.dumps(described)
     metadata = {"alexnet": text, "checksum": str(_description_checksum(text, tensors))}
@@ -135,6 +137,7 @@ def _read(path: Path) -> State:
         learning_rate=described["learning_rate"],
         validation_seconds=described["validation_seconds"],
         twins=tuple(described["twins"]),
+        small_epochs=described.get("small_epochs", 0),
     )
 
 

@@ -118,7 +118,19 @@ def chance(counts: npt.NDArray[np.int64], *, label_smoothing: float, even: bool)
     >>> round(chance(np.array([50, 50]), label_smoothing=0.0, even=False), 4)
     0.6931
     """
-    classes = len(counts)
-    shares = np.full(classes, 1 / classes) if even else counts / counts.sum()
-    smoothed = (1 - label_smoothing) * shares + label_smoothing / classes
+    shares = np.full(len(counts), 1 / len(counts)) if even else counts / counts.sum()
+    return _entropy(shares, label_smoothing=label_smoothing)
+
+
+def least_loss(classes: int, *, label_smoothing: float) -> float:
+    """The loss, in nats, of answering every picture with its smoothed target: none is smaller.
+
+    >>> round(least_loss(2, label_smoothing=0.1), 4)  # -(0.95 ln 0.95 + 0.05 ln 0.05)
+    0.1985
+    """
+    return _entropy(np.eye(classes)[0], label_smoothing=label_smoothing)
+
+
+def _entropy(shares: npt.NDArray[np.float64], *, label_smoothing: float) -> float:
+    smoothed = (1 - label_smoothing) * shares + label_smoothing / len(shares)
     return float(-(smoothed * np.log(np.maximum(smoothed, 1e-30))).sum())

@@ -6,7 +6,7 @@ The loop is loop.py's, the folder that it leaves runs.py's, where it stands stat
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -112,9 +112,10 @@ def train(
         figures = statistics(source, workers=workers)
     else:
         source, figures = stream_source(stream, view, workers=workers)
-    with torch.random.fork_rng(devices=[on] if on.type == "cuda" else []):
+    with ExitStack() as held, torch.random.fork_rng(devices=[on] if on.type == "cuda" else []):
         model = _new_model(network, figures, transfer, data.class_names, seed=seed, device=on)
         existed = output is not None and Path(output).exists()
+        was_empty = output is None or runs.has_nothing(Path(output))
         runs_existed = output is not None or Path(runs.RUNS).exists()
         settings = runs.Settings(
             network=network,
@@ -128,7 +129,9 @@ def train(
             start=transfer.source if transfer else None,
             frozen=transfer.frozen if transfer else None,
         )
-        folder, state = _open_folder(output, data, settings, processes, resume=resume, on_notice=on_notice)
+        folder, state = _open_folder(
+            output, data, settings, processes, held, resume=resume, on_notice=on_notice
+        )
         make_feed: Callable[..., Feed] = Feed if stream is None else partial(ShardFeed, stream=stream)
         feed = make_feed(
             source=source,
@@ -170,8 +173,8 @@ def train(
         finally:
             feed.close()
             # Nothing was worth keeping: an unreadable picture, a full disk.
-            if processes.leads and not existed:
-                runs.remove_if_worthless(folder, parent=not runs_existed)
+            if processes.leads and was_empty:
+                runs.remove_if_worthless(folder, itself=not existed, parent=not runs_existed)
 
 
 def _check(
@@ -202,18 +205,24 @@ def _open_folder(
     data: Dataset,
     settings: runs.Settings,
     processes: Processes,
+    held: ExitStack,
     *,
     resume: bool,
     on_notice: Callable[[str], None],
 ) -> tuple[Path, State | None]:
-    """The run's folder, and where the run in it stands, which the leading process tells the others."""
+    """The run's folder, and where the run in it stands, which the leading process tells the others.
+
+    The leading process locks it until `held` is closed.
+    """
 
     def leading() -> tuple[Path, State | None]:
         if resume and output is not None and (Path(output) / runs.DESCRIPTION).exists():
+            held.enter_context(runs.locked(Path(output)))
             runs.check_settings(Path(output), settings)
             runs.remove_half_written(Path(output))
             return Path(output), load_state(Path(output), on_notice=on_notice)
         folder = runs.new_run_folder(output, name=data.name, resume=resume)
+        held.enter_context(runs.locked(folder))
         return folder, None
 
     return processes.agree_on(leading)

@@ -130,6 +130,7 @@ def create_app(
         version="1",
         docs_url=None,  # FastAPI's page loads its script from elsewhere
         redoc_url=None,
+        redirect_slashes=False,  # to where the Host header says
         lifespan=lifespan,
     )
     _tell_errors_alike(app)

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from fastapi import HTTPException, Request
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
 from starlette.types import Message
@@ -20,6 +21,7 @@ FORM = "multipart/form-data"
 
 _HANG_UP = {"Connection": "close"}
 _LINGERING_SECONDS = 2.0
+_END_BYTES = 4096  # of a form: its closing boundary, and what may stand behind it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,7 @@ class Bodies:
         try:
             try:
                 async with asyncio.timeout(self._limits.body_seconds):
-                    uploads = await self._uploads(Request(request.scope, body.receive))
+                    uploads = await self._uploads(Request(request.scope, body.receive), body)
             except TimeoutError:
                 told = f"the body took longer than {self._limits.body_seconds:g} s; send it faster"
                 raise HTTPException(408, told, _HANG_UP) from None
@@ -78,10 +80,16 @@ class Bodies:
             else self._limits.max_bytes
         )
 
-    async def _uploads(self, request: Request) -> list[Upload]:
+    async def _uploads(self, request: Request, body: _Body) -> list[Upload]:
         kind = request.headers.get("content-type", BINARY).partition(";")[0].strip().lower()
         if kind == FORM:
-            return await self._form_files(request)
+            uploads = await self._form_files(request)
+            boundary = parse_options_header(request.headers["content-type"])[1].get(b"boundary", b"")
+            if b"--" + boundary + b"--" not in body.end:  # a part that is cut off has been left out
+                raise HTTPException(400, "the form ends early; it must end with its boundary")
+            if not uploads:
+                raise HTTPException(400, "the form has no files; it must have at least one")
+            return uploads
         if kind != BINARY and not kind.startswith("image/"):
             raise HTTPException(415, f"content type {kind!a}; must be {FORM}, image/... or {BINARY}")
         return [Upload(name=None, content=await request.body())]
@@ -102,8 +110,6 @@ class Bodies:
             raise HTTPException(
                 400, "the names in the form are not of the charset it tells; use UTF-8"
             ) from None
-        if not uploads:
-            raise HTTPException(400, "the form has no files; it must have at least one")
         return uploads
 
 
@@ -115,6 +121,7 @@ class _Body:
         self._limits = limits
         self._received = 0
         self._more = True
+        self.end = b""  # the last bytes so far
 
     async def receive(self) -> Message:
         """The next piece; raises HTTPException 413 where there are too many bytes."""
@@ -133,6 +140,8 @@ class _Body:
 
     async def _next(self) -> Message:
         message = await self._receive()
-        self._received += len(message.get("body", b""))
+        piece = message.get("body", b"")
+        self._received += len(piece)
+        self.end = (self.end + piece[-_END_BYTES:])[-_END_BYTES:]
         self._more = message.get("more_body", False)
         return message

@@ -75,7 +75,10 @@ def serve(
     )
     with bind(host, port) as listening:
         app = open_app(on_note=on_note)  # what is wrong is told here, whatever process answers
-        listening.listen(_BACKLOG)
+        try:
+            listening.listen(_BACKLOG)
+        except OSError as error:  # another was quicker
+            raise _unheard(host, port, error.strerror) from None
         on_listening(address_of(listening))
         if processes == 1:
             run_app(app, listening, limits)
@@ -123,7 +126,7 @@ def read_api_key(path: Path | None, environment: Mapping[str, str]) -> str | Non
             return None
     else:
         try:
-            key, found = path.read_text(encoding="utf-8").partition("\n")[0], str(path)
+            key, found = path.read_text(encoding="utf-8-sig").partition("\n")[0], str(path)
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "not text"
             raise ServerError(
@@ -169,7 +172,7 @@ def _config(
         server_header=False,
         proxy_headers=False,
         backlog=_BACKLOG,
-        timeout_graceful_shutdown=int(limits.request_seconds) + _PARTING_SECONDS,
+        timeout_graceful_shutdown=int(limits.body_seconds + limits.request_seconds) + _PARTING_SECONDS,
     )
 
 
@@ -184,6 +187,8 @@ def run_app(app: FastAPI, listening: socket.socket, limits: Limits) -> None:
 
 def bind(host: str, port: int) -> socket.socket:
     """A socket of that address, not listening yet; raises ServerError where it cannot be had."""
+    if not 0 <= port < 1 << 16:  # the system would take what is left of it
+        raise ServerError(f"port: {port}; must be from 0, which is any that is free, to {(1 << 16) - 1}")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, kind, protocol)
@@ -194,12 +199,13 @@ def bind(host: str, port: int) -> socket.socket:
             listening.close()
             raise
     except (OSError, OverflowError, UnicodeError) as error:
-        unheard = "no host has such a name" if isinstance(error, UnicodeError) else None
-        reason = unheard or getattr(error, "strerror", None) or error
-        raise ServerError(
-            f"{host}:{port}: cannot be listened on: {reason}; choose another --host or --port"
-        ) from None
+        unknown = "no host has such a name" if isinstance(error, UnicodeError) else None
+        raise _unheard(host, port, unknown or getattr(error, "strerror", None) or error) from None
     return listening
+
+
+def _unheard(host: str, port: int, reason: object) -> ServerError:
+    return ServerError(f"{host}:{port}: cannot be listened on: {reason}; choose another --host or --port")
 
 
 def address_of(listening: socket.socket) -> str:
