@@ -467,6 +467,16 @@ def counting(folder: Path) -> set[str]:
     return {path.stem.removeprefix("counter_") for path in folder.glob("alexnet-*/counter_*.db")}
 
 
+@pytest.mark.slow
+def test_a_monitor_may_ask_for_the_head_alone(serve: Callable[..., Server]) -> None:
+    url = serve().url
+    for path in ("/", "/healthz", "/readyz", "/metrics", "/v1/model"):
+        whole, head = httpx2.get(url + path), httpx2.head(url + path)
+        assert (head.status_code, head.content) == (200, b""), path
+        assert head.headers["content-type"] == whole.headers["content-type"]
+    assert httpx2.head(f"{url}/v1/predict").status_code == 405
+
+
 @pytest.mark.parametrize("port", [-1, 65536, 99999])
 def test_a_port_that_is_none_is_told(port: int) -> None:
     with pytest.raises(ServerError, match=f"port: {port}; must be from 0"):

@@ -96,7 +96,7 @@ class Loop:
     small_epochs: int = 0  # how many had ended before pictures had grown to the network's own size
     interrupted: bool = False
     over: bool = False
-    part_kept: bool = False  # whether the last epoch was cut short
+    cut_short: bool = False  # whether the last epoch was cut short
     terminated: bool = False  # by SIGTERM to this or another process: what all of them know
     twins: tuple[str, ...] = ()  # a line on pictures that are in both splits
     unreadable: dict[str, str] = field(default_factory=dict)  # validation pictures, and why
@@ -133,14 +133,15 @@ class Loop:
         while self.step or not self.over:  # a step: the clock ended the epoch that is gone on with
             self._epoch()
             if self.terminated:
-                self.pictures += self.processes.total_of(self.tally).pictures
-                self._describe()
                 break
             if self.processes.total_of(self.tally).pictures:
                 self._close_epoch()
             else:
                 self.over = self._is_over()
             self.step = 0
+        if self.terminated:
+            self.pictures += self.processes.total_of(self.tally).pictures  # those of the epoch under way, too
+            self._describe()
         if not self.epochs and not self.terminated:
             cause = "interrupted" if self.interrupted else "the time limit was reached"
             raise TrainingError(
@@ -148,9 +149,7 @@ class Loop:
             )
         if self.processes.leads and not self.interrupted:
             remove_before(self.folder)
-            if (
-                not self.part_kept
-            ):  # else the state is from before that part, and the run may go on from there
+            if not self.cut_short:  # else the run may go on from its state, which is from before that part
                 (self.folder / runs.BEST_BEFORE).unlink(missing_ok=True)
         best = self._best_report()  # judging comes across what cannot be read
         skipped = self._skipped()
@@ -361,7 +360,7 @@ class Loop:
         rate, started = tally.rate(), perf_counter()
         kept = self._kept()
         report, whole = None, self.step == self.feed.steps
-        self.part_kept, grown = not whole, self._size(self.step - 1) == self.sizes[-1]
+        self.cut_short, grown = not whole, self._size(self.step - 1) == self.sizes[-1]
         try:
             self._tell("interrupted" if self.interrupted else "validation")
             report = self._validate(kept)

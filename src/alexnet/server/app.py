@@ -102,6 +102,18 @@ _BODY = {
 }
 
 
+class HeadAsGet:
+    """Answers HEAD, with which monitors ask, as GET; the server leaves the body out (RFC 9110, 9.3.2)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        is_head = scope["type"] == "http" and scope["method"] == "HEAD"
+        await self._app({**scope, "method": "GET"} if is_head else scope, receive, send)
+
+
 def create_app(
     classifier: Classifier,
     *,
@@ -136,6 +148,7 @@ def create_app(
     _tell_errors_alike(app)
 
     app.add_middleware(Counting, metrics=metrics)
+    app.add_middleware(HeadAsGet)
 
     def authorized(request: Request) -> None:
         if api_key is None:
