@@ -48,7 +48,8 @@ THIRD_PARTY: dict[str, set[str]] = {
     "learning": PICTURES | {"torch", "safetensors", "matplotlib", "tensorboardX"},
     "inside": PICTURES | {"torch", "captum", "matplotlib"},
     "inference": PICTURES | {"torch", "onnx", "onnxruntime", "openvino", "ray"},
-    "server": PICTURES | {"fastapi", "starlette", "pydantic", "uvicorn", "h11", "prometheus_client"},
+    "server": PICTURES
+    | {"fastapi", "python_multipart", "starlette", "pydantic", "uvicorn", "h11", "prometheus_client"},
     "explorer": PICTURES | {"torch", "fastapi", "starlette"},
     "demo": PICTURES,
     "terminal": PICTURES | {"rich"},

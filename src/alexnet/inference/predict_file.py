@@ -197,15 +197,10 @@ def _read(output: Path, form: Form, top: int) -> _Found:
     with output.open("rb") as file:
         whole = _WholeLines(file)
         try:
-            found = (_read_jsonl if form == "jsonl" else _read_csv)(whole, top)
+            found = (_read_jsonl if form == "jsonl" else _read_csv)(whole, output, top)
             if not found.end:
                 file.seek(0)
                 _check_beginning(file.read(1024), form, top)
-        except _OtherTopError as error:
-            raise OutputError(
-                f"{output}: has {error} labels a picture, not {top}; must be gone on with as it was begun; "
-                f"give --top {error}, delete it or choose another"
-            ) from None
         except (ValueError, KeyError, TypeError, csv.Error):
             raise OutputError(
                 f"{output}: not the {form} that this command writes; must be, or not be there; choose "
@@ -238,8 +233,11 @@ class _WholeLines(Iterator[str]):
         return line.decode()
 
 
-class _OtherTopError(Exception):
-    """The file has so many labels a picture."""
+def _other_top(output: Path, found: int, top: int) -> OutputError:
+    return OutputError(
+        f"{output}: has {found} labels a picture, not {top}; must be gone on with as it was begun; give "
+        f"--top {found}, delete it or choose another"
+    )
 
 
 def _lock(file: IO[bytes], output: Path) -> None:
@@ -256,7 +254,7 @@ def _lock(file: IO[bytes], output: Path) -> None:
         pass
 
 
-def _read_jsonl(whole: _WholeLines, top: int) -> _Found:
+def _read_jsonl(whole: _WholeLines, output: Path, top: int) -> _Found:
     found = _NOTHING
     for text in whole:
         told = json.loads(text)
@@ -264,19 +262,19 @@ def _read_jsonl(whole: _WholeLines, top: int) -> _Found:
             Label(name=str(each["name"]), probability=float(each["probability"])) for each in told["labels"]
         ]
         if labels and len(labels) != top:
-            raise _OtherTopError(len(labels))
+            raise _other_top(output, len(labels), top)
         found = found.and_one(
             str(told["path"]), labels[0] if labels else None, told["error"], end=whole.bytes
         )
     return found
 
 
-def _read_csv(whole: _WholeLines, top: int) -> _Found:
+def _read_csv(whole: _WholeLines, output: Path, top: int) -> _Found:
     rows = csv.reader(whole, strict=True)
     header = next(rows, None)
     if header is not None and header != _columns(top):
         others = (len(header) - 2) // 2
-        raise _OtherTopError(others) if header == _columns(others) else ValueError(header)
+        raise _other_top(output, others, top) if header == _columns(others) else ValueError(header)
     found = replace(_NOTHING, end=whole.bytes)
     try:
         for row in rows:
