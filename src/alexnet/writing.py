@@ -1,4 +1,4 @@
-"""Writing a file so that it is either whole and new or as it was before: never half-written."""
+"""Writing a file so that it is whole and new or as it was, never half-written; one writer at a time."""
 
 from __future__ import annotations
 
@@ -114,3 +114,19 @@ def written_whole(path: str | Path) -> Iterator[Path]:
             f"{path}: cannot be written: {error.strerror or error}; nothing was changed; make room or choose "
             "another place"
         ) from error
+
+
+def lock(descriptor: int) -> bool:
+    """Keep other processes from locking what is open, until it is closed; whether nobody else has.
+
+    On a system or a disk without locks, nobody has.
+    """
+    try:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        pass
+    return True

@@ -252,3 +252,9 @@ def test_a_total_is_corrected_to_the_sum_of_what_is_true(tmp_path: Path) -> None
         if each.status == "error"
     }
     assert found == {"Norm1": "0", "total": "62,378,344"}
+
+
+def test_a_total_of_trainable_parameters_is_a_total(tmp_path: Path) -> None:
+    table = WITH_ACTIVATIONS.replace("| Total |", "| Total trainable params |")
+    (finding,) = [each for each in judged(table, tmp_path) if each.where == "total"]
+    assert (finding.status, finding.claimed) == ("ok", "62,378,344")

@@ -66,6 +66,7 @@ _FORMS = {
     **dict.fromkeys(("filters", "units"), "a whole number such as 96, or 48x2 on two GPUs"),
 }
 _NOTHING = ("", "-", "–", "—", "n/a", "na", "none", "/", "x", "--", "---")
+_NOT_IN_WORDS = "cannot be read; must be such as 96 filters of 11x11, stride 4, pad 2"
 _NOTE = re.compile(r"\[\^[^\]]+\]|(?<!10)<sup>.*?</sup>")  # what points to a footnote, and no power of ten
 _SETTING = re.compile(r"[a-z]\s*=\s*\d", re.IGNORECASE)
 _SCALED = re.compile(r"[(\[,]\s*(?:in\s+)?(\w+)\s*[)\]]?\s*$")  # of a heading: Params (K), Memory [MB]
@@ -174,9 +175,14 @@ def _is_input(row: _Row | ClaimedLayer) -> bool:
 
 
 def _is_total(row: _Row) -> bool:
-    if re.match(r"(?:non-?\s?)?trainable", row.name.lower()):
-        return True
-    return row.cells.get("name", "").lower().startswith(("total", "sum", "all layers", "overall"))
+    return _is_of_what_is_trained(row) or row.cells.get("name", "").lower().startswith(
+        ("total", "sum", "all layers", "overall")
+    )
+
+
+def _is_of_what_is_trained(row: _Row) -> bool:
+    """Whether it counts a part of all parameters, those that are trained or those that are not."""
+    return re.match(r"(?:non-?\s?)?trainable", row.name.lower()) is not None
 
 
 def _merged(listed: Sequence[_Row], layers: Sequence[_Row]) -> bool:
@@ -198,12 +204,9 @@ def _merged(listed: Sequence[_Row], layers: Sequence[_Row]) -> bool:
 def _columns(table: Sequence[Sequence[str]]) -> list[_Column]:
     """What each column speaks of: its heading, and its cells where the heading may mean two things."""
     columns: list[_Column] = []
-    windowed = any(
-        _FIELD_OF.get(_bare(heading)) == "kernel" and _bare(heading) != "size" for heading in table[0]
-    )
+    windowed = any(_FIELD_OF.get(bare) == "kernel" and bare != "size" for bare in map(_bare, table[0]))
     for place, heading in enumerate(table[0]):
-        plain = re.sub(r"[*`_]", "", heading.lower()).strip()
-        bare = _bare(heading)
+        plain, bare = _plain(heading), _bare(heading)
         counted = re.sub(r"^(?:#(?:\s*of\b)?|no\.? of|number of|num\.?)\s*|\s*#$", "", bare)
         name = next((_FIELD_OF[each] for each in (plain, bare, counted or plain) if each in _FIELD_OF), None)
         shapes = [parse_shape(row[place]) or () for row in table[1:] if place < len(row)]
@@ -226,10 +229,14 @@ def _columns(table: Sequence[Sequence[str]]) -> list[_Column]:
     return columns
 
 
+def _plain(heading: str) -> str:
+    """A heading in lower case, without Markdown's emphasis."""
+    return re.sub(r"[*`_]", "", heading.lower()).strip()
+
+
 def _bare(heading: str) -> str:
-    """A heading in lower case, without what stands in brackets or behind a comma."""
-    plain = re.sub(r"[*`_]", "", heading.lower()).strip()
-    return re.sub(r"\s*[\(\[].*?[\)\]]", "", plain).partition(",")[0].strip()
+    """A plain heading without what stands in brackets or behind a comma."""
+    return re.sub(r"\s*[\(\[].*?[\)\]]", "", _plain(heading)).partition(",")[0].strip()
 
 
 def _scale(heading: str, name: str | None) -> str:
@@ -291,11 +298,11 @@ def _take_apart(row: _Row) -> None:
         row.cells["name"] = head.strip()
         _tell(row, told, "name", tail)
     elif told is None and re.search(rf"=\s*\d|\d\s*[{TIMES}]\s*\d", tail):
-        row.leave("name", tail, "cannot be read; must be such as 96 filters of 11x11, stride 4, pad 2")
+        row.leave("name", tail, _NOT_IN_WORDS)
     for column in ("kind", "description"):
         printed = row.cells.get(column, "")
         if (told := described(printed)) is None:
-            row.leave(column, printed, "cannot be read; must be such as 96 filters of 11x11, stride 4, pad 2")
+            row.leave(column, printed, _NOT_IN_WORDS)
         _tell(row, told or {}, column, printed)
 
 
@@ -363,9 +370,8 @@ def _value(row: _Row, name: str, printed: str, relations: list[str]) -> str | No
 
 def _total(row: _Row, relations: list[str]) -> ClaimedTotal:
     claims = {}
-    part = "trainable" in row.name.lower()
     for name, printed in _split(row.cells).items():
-        if part:
+        if _is_of_what_is_trained(row):
             row.leave(name, printed, "which layers are trained is not said")
         elif name not in COUNTS:
             if re.search(r"\d", printed):

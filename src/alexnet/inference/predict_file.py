@@ -15,7 +15,7 @@ from typing import IO, Literal, TypeVar, get_args
 from alexnet.errors import OutputError, PictureError
 from alexnet.inference.predict import Prediction
 from alexnet.learning.classifier import Label
-from alexnet.writing import printable
+from alexnet.writing import lock, printable
 
 Item = TypeVar("Item")
 Form = Literal["csv", "jsonl"]
@@ -99,7 +99,10 @@ def write_predictions(
     created = not output.exists()
     try:
         with output.open("ab") as file:
-            _lock(file, output)
+            if not lock(file.fileno()):
+                raise OutputError(
+                    f"{output}: another process is writing it; wait until it ends, or choose another"
+                )
             try:
                 return _go_on(
                     predict, _told_apart(files), file, output, form, top, on_progress, again or predict
@@ -192,8 +195,6 @@ def _encoded(line: str) -> bytes:
 
 
 def _read(output: Path, form: Form, top: int) -> _Found:
-    if not output.exists():
-        return _NOTHING
     with output.open("rb") as file:
         whole = _WholeLines(file)
         try:
@@ -238,20 +239,6 @@ def _other_top(output: Path, found: int, top: int) -> OutputError:
         f"{output}: has {found} labels a picture, not {top}; must be gone on with as it was begun; give "
         f"--top {found}, delete it or choose another"
     )
-
-
-def _lock(file: IO[bytes], output: Path) -> None:
-    """Keep other processes from writing to it until it is closed, where there are locks."""
-    try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise OutputError(
-            f"{output}: another process is writing it; wait until it ends, or choose another"
-        ) from None
-    except (ImportError, OSError):
-        pass
 
 
 def _read_jsonl(whole: _WholeLines, output: Path, top: int) -> _Found:

@@ -26,7 +26,7 @@ from alexnet.images.datasets import divides_validation, open_split
 from alexnet.images.sources import SPLIT_NAMES
 from alexnet.images.splits import Dataset, Split
 from alexnet.learning.recipe import Recipe
-from alexnet.writing import write_whole
+from alexnet.writing import lock, write_whole
 
 RUNS = "runs"  # where the folders of runs are made that were given no place
 BEST = "best.safetensors"
@@ -123,21 +123,16 @@ def locked(folder: Path) -> Iterator[None]:
     Raises TrainingError where another process does.
     """
     try:
-        import fcntl
-
         descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    except (ImportError, OSError):
+    except OSError:  # some systems open no folders
         yield
         return
     try:
-        with suppress(OSError):
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise TrainingError(
-                    f"{folder}: another process trains there; a run has one at a time; wait until it "
-                    "ends, or choose another --output"
-                ) from None
+        if not lock(descriptor):
+            raise TrainingError(
+                f"{folder}: another process trains there; a run has one at a time; wait until it ends, or "
+                "choose another --output"
+            )
         yield
     finally:
         os.close(descriptor)
