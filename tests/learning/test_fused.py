@@ -135,8 +135,12 @@ def test_every_pool_without_padding_goes_ahead_of_its_relu_and_nothing_else_move
     network = NETWORKS["caffenet"]
     forward = FusedForward(model_of(shrunk(network)), precision=torch.float32)
     names = [layer.name for layer in forward.rest]
-    assert names[:5] == ["pool1", "relu1", "norm1", "conv2", "pool2"]
-    assert sorted(["conv1", *names]) == sorted(layer.name for layer in network.layers)
+    assert names[:5] == ["relu1", "norm1", "conv2", "relu2", "norm2"]
+    pools = {convolution: pool.name for convolution, pool in forward.pools.items()}
+    assert pools == {"conv1": "pool1", "conv2": "pool2"}
+    assert [name for name in names if name.startswith("pool")] == ["pool5"]  # which spreads its windows
+    together = ["conv1", *names, *pools.values()]
+    assert sorted(together) == sorted(layer.name for layer in network.layers)
     # In the paper's network the normalisation lies between.
     paper = FusedForward(model_of(shrunk(NETWORKS["paper"])), precision=torch.float32)
     assert [layer.name for layer in paper.rest[:3]] == ["relu1", "norm1", "pool1"]

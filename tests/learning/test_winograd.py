@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d
+from torch.nn.functional import conv2d, max_pool2d
 
-from alexnet import NETWORKS, Dense, Network, edit
+from alexnet import NETWORKS, Dense, MaxPool, Network, edit
 from alexnet.learning import fused, winograd
 from alexnet.learning.fused import FusedForward
 from alexnet.learning.model import AlexNet
@@ -79,6 +79,39 @@ def test_few_pictures_at_a_time_give_the_same(monkeypatch: pytest.MonkeyPatch, p
     assert distance(found, expected) < 1e-12
     for mine, theirs in zip(torch.autograd.grad(found.square().sum(), operands), slopes, strict=True):
         assert distance(mine, theirs) < 1e-11
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "rounding"),
+    [(3, 2, "down"), (3, 2, "up"), (2, 2, "up"), (3, 1, "down"), (2, 3, "up")],
+)
+@pytest.mark.parametrize("groups", [1, 2])
+def test_pooled_it_is_the_pooled_convolution(kernel: int, stride: int, rounding: str, groups: int) -> None:
+    operands = made((5, 4, 12, 11), 6, 3, groups=groups)
+    pool = MaxPool(name="pool", kernel=kernel, stride=stride, rounding=rounding)
+    maps = conv2d(*operands, padding=1, groups=groups)
+    expected = max_pool2d(maps, kernel, stride, ceil_mode=rounding == "up")
+    found = convolve(*operands, padding=1, groups=groups, pool=pool)
+    assert found.shape == expected.shape
+    assert distance(found, expected) < 1e-12
+    slope = torch.randn(expected.shape, dtype=torch.float64)
+    slopes = torch.autograd.grad(expected, operands, slope)
+    for mine, theirs in zip(torch.autograd.grad(found, operands, slope), slopes, strict=True):
+        assert distance(mine, theirs) < 1e-11
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_what_is_computed_anew_is_what_was_kept(monkeypatch: pytest.MonkeyPatch, *, pooled: bool) -> None:
+    operands = made((5, 4, 12, 12), 6, 3)
+    pool = MaxPool(name="pool", kernel=3, stride=2) if pooled else None
+    monkeypatch.setattr(winograd._Plan, "pictures", lambda *_: 2)
+    kept = convolve(*operands, padding=1, pool=pool)
+    monkeypatch.setattr(winograd, "_KEPT", 0)
+    anew = convolve(*operands, padding=1, pool=pool)
+    assert torch.equal(kept, anew)
+    slopes = torch.autograd.grad(kept.square().sum(), operands)
+    for mine, theirs in zip(torch.autograd.grad(anew.square().sum(), operands), slopes, strict=True):
+        assert torch.equal(mine, theirs)
 
 
 def test_memory_that_is_not_channels_last_is_taken_too() -> None:

@@ -1,12 +1,12 @@
 """The network computed for training with less work: the same values, the same gradients.
 
 Five rewrites, each exact but for rounding. ReLU and max pooling change places, as the largest of values cut
-off at zero is the largest value cut off at zero. A first convolution, whose three input channels and stride
-leave a matrix unit mostly idle, runs over blocks of stride x stride pixels as channels. Its normalisation's
-scale goes into its weights, and the mean, whole grey levels, is subtracted in bfloat16, which holds both and
-what is left. On a processor, local response normalisation is a product with a band of ones
-(`local_response`), and in float32 convolutions with enough to do take a fraction of the multiplications
-(`winograd`).
+off at zero is the largest value cut off at zero; so pooling follows its convolution at once. A first
+convolution, whose three input channels and stride leave a matrix unit mostly idle, runs over blocks of stride
+x stride pixels as channels. Its normalisation's scale goes into its weights, and the mean, whole grey levels,
+is subtracted in bfloat16, which holds both and what is left. On a processor, local response normalisation is
+a product with a band of ones (`local_response`), and in float32 convolutions with enough to do take a
+fraction of the multiplications (`winograd`).
 """
 
 from __future__ import annotations
@@ -58,7 +58,19 @@ class FusedForward(nn.Module):
         for place, (rectifier, pool) in enumerate(pairwise(layers)):
             if isinstance(rectifier, ReLU) and isinstance(pool, MaxPool) and not pool.padding:
                 layers[place : place + 2] = [pool, rectifier]
-        self.rest = tuple(layers[1 if self.first else 0 :])
+        # Those that follow a convolution at once are its own to do.
+        last = self.last_pool.layer if self.last_pool else None
+        self.pools = {
+            before.name: pool
+            for before, pool in pairwise(layers)
+            if isinstance(before, Conv)
+            and isinstance(pool, MaxPool)
+            and not pool.padding
+            and pool is not last
+        }
+        self.rest = tuple(
+            layer for layer in layers if layer is not self.first and layer not in self.pools.values()
+        )
 
     def forward(
         self,
@@ -102,16 +114,21 @@ class FusedForward(nn.Module):
         if type(module) is nn.Conv2d and module.stride == (1, 1):  # not the kind that pads unevenly
             assert isinstance(layer, Conv)
             assert module.bias is not None
-            return self._convolution(flow, module.weight, module.bias, layer.padding, layer.groups)
+            return self._convolution(layer, flow, module.weight, module.bias, layer.padding)
         result: Tensor = module(flow)
-        return result
+        return self._pooled(layer, result)
 
-    def _convolution(
-        self, flow: Tensor, weight: Tensor, bias: Tensor, padding: int = 0, groups: int = 1
-    ) -> Tensor:
-        if self.precision != torch.bfloat16 and is_faster(flow, weight, padding=padding, groups=groups):
-            return convolve(flow, weight, bias, padding=padding, groups=groups)
-        return conv2d(flow, weight, bias, padding=padding, groups=groups)
+    def _convolution(self, layer: Conv, flow: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Tensor:
+        """The layer of stride 1, and its pooling."""
+        pool = self.pools.get(layer.name)
+        if self.precision != torch.bfloat16 and is_faster(flow, weight, padding=padding, groups=layer.groups):
+            return convolve(flow, weight, bias, padding=padding, groups=layer.groups, pool=pool)
+        return self._pooled(layer, conv2d(flow, weight, bias, padding=padding, groups=layer.groups))
+
+    def _pooled(self, layer: Layer, flow: Tensor) -> Tensor:
+        pool = self.pools.get(layer.name)
+        result: Tensor = flow if pool is None else self.model.get_submodule(pool.name)(flow)
+        return result
 
     def _is_hidden(self, layer: Layer) -> bool:
         return isinstance(layer, Dense) and layer is not self.rest[-1]
@@ -132,7 +149,8 @@ class FusedForward(nn.Module):
             flow = torch.addcmul(shift.to(self.precision), blocks, gain)
         assert convolution.bias is not None
         weight = blocked_kernel(convolution.weight, stride) / scale
-        return self._convolution(flow, weight.contiguous(memory_format=torch.channels_last), convolution.bias)
+        weight = weight.contiguous(memory_format=torch.channels_last)
+        return self._convolution(layer, flow, weight, convolution.bias, padding=0)
 
 
 def to_blocks(batch: Tensor, kernel: int, stride: int) -> Tensor:

@@ -26,27 +26,43 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import pad
+from torch.nn.functional import max_pool2d, pad
+
+from alexnet.architecture.arithmetic import windows
+from alexnet.architecture.layers import MaxPool
 
 # Small, and in pairs of both signs, which lose the least; infinity is one more. The more, the less exact.
 _POINTS = tuple(map(Fraction, ("0", "1", "-1", "2", "-2", "1/2", "-1/2")))
 _REACH = len(_POINTS) + 1
 _AT_ONCE = 1 << 24  # bytes that a step works on: what the next one reads is still in the caches
+_KEPT = 1 << 28  # bytes of a layer's transformed inputs that wait for the way back; more are computed anew
 
 # What the sums around the products take, in the time of multiplications: benchmarks/convolutions.py has both.
 _SUMS = 90  # those of one value, on its way in or out
 _WEIGHTS = 40  # those of the kernels, in the time of as many tiles
 
 
-def convolve(batch: Tensor, weight: Tensor, bias: Tensor, *, padding: int, groups: int = 1) -> Tensor:
+def convolve(
+    batch: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    *,
+    padding: int,
+    groups: int = 1,
+    pool: MaxPool | None = None,
+) -> Tensor:
     """As torch's conv2d of stride 1: (N, D, H, W) and (K, D / groups, F, F) to (N, K, H', W').
 
-    F is 2 to 7. The result is in channels-last memory. Gradients go through it once: they have no gradients.
+    F is 2 to 7. With a `pool`, which must not pad, as max_pool2d of that: some pictures at a time, while what
+    it reads is in the caches. The result is in channels-last memory. Gradients go through it once: they have
+    no gradients.
     """
     if groups == 1:
-        return _Convolution.apply(batch, weight, bias, padding)  # type: ignore[no-untyped-call, no-any-return]
+        learns = torch.is_grad_enabled() and weight.requires_grad
+        operands = (batch, weight, bias, padding, pool, learns)
+        return _Convolution.apply(*operands)  # type: ignore[no-untyped-call, no-any-return]
     parts = zip(batch.chunk(groups, 1), weight.chunk(groups), bias.chunk(groups), strict=True)
-    return torch.cat([convolve(*part, padding=padding) for part in parts], 1)
+    return torch.cat([convolve(*part, padding=padding, pool=pool) for part in parts], 1)
 
 
 def is_faster(batch: Tensor, weight: Tensor, *, padding: int, groups: int = 1) -> bool:
@@ -106,9 +122,10 @@ class _Plan:
         """How many tiles on the next one is that shares no input with a tile, so that both can be written."""
         return -(-self.reach // self.tile)
 
-    def pictures(self, channels: int) -> int:
-        """As many as to take at once, with as many channels."""
-        return max(1, _AT_ONCE // (4 * channels * self.rows * self.columns * self.reach**2))
+    def pictures(self, depth: int, filters: int) -> int:
+        """As many as to take at once."""
+        values = max(depth, filters) * self.rows * self.columns * self.reach**2
+        return max(1, _AT_ONCE // (4 * values))
 
     def inputs(self, batch: Tensor) -> Tensor:
         """(N, D, H, W) -> (t, t, N, rows, columns, D): what each tile rests on."""
@@ -158,33 +175,55 @@ class _Convolution(torch.autograd.Function):
     """A^T ((G w G^T) * (B^T x B)) A for every tile x, and backwards each of these steps transposed."""
 
     @staticmethod
-    def forward(ctx: Any, batch: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Tensor:
-        ctx.save_for_backward(batch, weight)
-        ctx.plan = plan = _Plan.of(batch, weight.shape[2], padding)
+    def forward(
+        ctx: Any,
+        batch: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        padding: int,
+        pool: MaxPool | None,
+        learns: bool,
+    ) -> Tensor:
+        (count, depth), filters = batch.shape[:2], len(weight)
+        plan = _Plan.of(batch, weight.shape[2], padding)
         to_output, to_kernel, to_input = _matrices(plan.tile, plan.kernel, weight.dtype)
         kernels = _flat(_both_sides(to_kernel, weight.permute(2, 3, 1, 0)))
-        result = batch.new_empty(len(batch), plan.height, plan.width, len(weight))
-        pictures = plan.pictures(max(weight.shape[:2]))
-        for part, into in _parts(pictures, batch, result):
-            inputs = _both_sides(to_input, plan.inputs(part))
+        height, width = (windows(side, pool) if pool else side for side in (plan.height, plan.width))
+        result = batch.new_empty(count, height, width, filters)
+        places = torch.empty_like(result if pool else result[..., :0], dtype=torch.int32)
+        values = plan.rows * plan.columns * plan.reach**2 * depth  # of a picture's inputs
+        keeps = learns and count * values * batch.element_size() <= _KEPT
+        kept = batch.new_empty(count, values if keeps else 0)
+        for part, into, place, keep in _parts(plan.pictures(depth, filters), batch, result, places, kept):
+            inputs = _both_sides(to_input, plan.inputs(part), into=keep if keeps else None)
             products = torch.bmm(_flat(inputs), kernels).view(*inputs.shape[:5], -1)
-            plan.outputs(_both_sides(to_output, products), bias, into)
+            maps = part.new_empty(len(part), plan.height, plan.width, filters) if pool else into
+            plan.outputs(_both_sides(to_output, products), bias, maps)
+            if pool:
+                _pool(pool, maps, into, place)
+        ctx.plan, ctx.pool, ctx.keeps, ctx.shape = plan, pool, keeps, batch.shape
+        ctx.save_for_backward(kernels, places, kept if keeps else batch)
         return result.permute(0, 3, 1, 2)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
-        (batch, weight), plan = ctx.saved_tensors, ctx.plan
-        of_batch, of_weight, of_bias, _ = ctx.needs_input_grad
-        to_output, to_kernel, to_input = _matrices(plan.tile, plan.kernel, weight.dtype)
-        kernels = _flat(_both_sides(to_kernel, weight.permute(2, 3, 1, 0)))
-        kernels_slope, batch_slope = torch.zeros_like(kernels), torch.empty_like(batch)
-        pictures = plan.pictures(max(weight.shape[:2]))
-        for part, part_slope, into in _parts(pictures, batch, slope, batch_slope):
-            tiles = _both_sides(to_output.T, plan.of_outputs(part_slope))
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+        (kernels, places, kept), plan, pool = ctx.saved_tensors, ctx.plan, ctx.pool
+        of_batch, of_weight, of_bias, *_ = ctx.needs_input_grad
+        to_output, to_kernel, to_input = _matrices(plan.tile, plan.kernel, kernels.dtype)
+        depth, filters = kernels.shape[1:]
+        kernels_slope = torch.zeros_like(kernels)
+        count, _, height, width = ctx.shape
+        batch_slope = slope.new_empty(count, height, width, depth if of_batch else 0).permute(0, 3, 1, 2)
+        for part, into, place, keep in _parts(
+            plan.pictures(depth, filters), slope, batch_slope, places, kept
+        ):
+            maps = _of_pool(pool, part, place, (plan.height, plan.width)) if pool else part
+            tiles = _both_sides(to_output.T, plan.of_outputs(maps))
             products = _flat(tiles)
             if of_weight:
-                inputs = _flat(_both_sides(to_input, plan.inputs(part)))  # anew: to keep them takes memory
+                inputs = keep if ctx.keeps else _both_sides(to_input, plan.inputs(keep))
+                inputs = inputs.view(plan.reach**2, -1, depth)
                 kernels_slope.baddbmm_(inputs.transpose(1, 2), products)
             if of_batch:
                 inputs_slope = torch.bmm(products, kernels.transpose(1, 2)).view(*tiles.shape[:5], -1)
@@ -196,16 +235,38 @@ class _Convolution(torch.autograd.Function):
             weight_slope.permute(3, 2, 0, 1) if of_weight else None,
             slope.sum((0, 2, 3)) if of_bias else None,
             None,
+            None,
+            None,
         )
 
 
-def _both_sides(matrix: Tensor, values: Tensor) -> Tensor:
+def _pool(pool: MaxPool, maps: Tensor, into: Tensor, places: Tensor) -> None:
+    """Pool (N, height, width, K) `into` the like; `places` tell where in its map each of the values was."""
+    flow = maps.permute(0, 3, 1, 2)
+    ceil_mode = pool.rounding == "up"
+    result, found = max_pool2d(flow, pool.kernel, pool.stride, ceil_mode=ceil_mode, return_indices=True)
+    into.copy_(result.permute(0, 2, 3, 1))
+    places.copy_(found.permute(0, 2, 3, 1))
+
+
+def _of_pool(pool: MaxPool, slope: Tensor, places: Tensor, size: tuple[int, int]) -> Tensor:
+    """The transpose of `_pool`, (N, K, h, w) -> (N, K, height, width)."""
+    maps = slope.new_empty(len(slope), *size, slope.shape[1]).permute(0, 3, 1, 2)  # of which the size counts
+    sides = ([side, side] for side in (pool.kernel, pool.stride, 0, 1))  # no padding, no gaps
+    found = places.permute(0, 3, 1, 2).long()
+    backward = torch.ops.aten.max_pool2d_with_indices_backward
+    result: Tensor = backward(slope, maps, *sides, pool.rounding == "up", found)
+    return result
+
+
+def _both_sides(matrix: Tensor, values: Tensor, *, into: Tensor | None = None) -> Tensor:
     """matrix X matrix^T, (b, b, ...), for the (a, a) matrices X in the first dimensions of (a, a, ...)."""
     new, old = matrix.shape
     matrix = matrix.contiguous()
     by_column = values.reshape(old, old, -1).transpose(0, 1)
     rows = torch.bmm(matrix.expand(old, new, old), by_column)
-    both = torch.bmm(matrix.expand(new, new, old), rows.transpose(0, 1))
+    out = None if into is None else into.view(new, new, -1)
+    both = torch.bmm(matrix.expand(new, new, old), rows.transpose(0, 1), out=out)
     return both.view(new, new, *values.shape[2:])
 
 
