@@ -273,8 +273,23 @@ Change = Callable[[dict[str, Any]], object]
         (lambda state: state.update({"classifier.6.bias": torch.zeros(5)}), "[7, 4096]"),
         (lambda state: state.update({"classifier.6.bias": torch.zeros(0)}), "'classifier.6.weight'"),
         (lambda state: state.clear(), "'features.0.weight' is missing"),
+        (
+            lambda state: state["features.3.weight"][0].fill_(torch.inf),
+            "'features.3.weight': has values that",
+        ),
     ],
-    ids=["missing", "foreign", "number", "list", "shape", "dtype", "classes", "no classes", "empty"],
+    ids=[
+        "missing",
+        "foreign",
+        "number",
+        "list",
+        "shape",
+        "dtype",
+        "classes",
+        "no classes",
+        "empty",
+        "infinite",
+    ],
 )
 def test_other_tensors_than_theirs_are_refused(
     change: Change, words: str, light: dict[str, Any], tmp_path: Path

@@ -265,6 +265,11 @@ def renamed(tensors: dict[str, torch.Tensor], described: dict[str, Any], name: s
             lambda tensors, described: tensors.update({"conv1.bias": torch.zeros(8, dtype=torch.float16)}),
             "F16",
         ),
+        (
+            lambda tensors, described: tensors["conv2.weight"][0].fill_(torch.nan),
+            "'conv2.weight': has values",
+        ),
+        (lambda tensors, described: tensors["fc3.bias"][-1:].fill_(-torch.inf), "that are not finite"),
         (lambda tensors, described: described.update(format=FORMAT + 1), "update alexnet"),
         (lambda tensors, described: described.update(format="one"), "damaged"),
         (lambda tensors, described: described.pop("view"), "damaged"),
@@ -281,7 +286,8 @@ def renamed(tensors: dict[str, torch.Tensor], described: dict[str, Any], name: s
         (lambda tensors, described: described.update(class_names=None), "damaged"),
     ],
     ids=[
-        *("missing", "foreign", "shape", "dtype", "newer", "format text", "no view", "view list"),
+        *("missing", "foreign", "shape", "dtype", "not a number", "infinite", "newer", "format text"),
+        *("no view", "view list"),
         *("view 0", "other view", "no network", "layer gone", "misfit", "unknown kind", "torch's name"),
         *("units beyond any machine", "metrics", "no class names"),
     ],

@@ -30,6 +30,7 @@ from alexnet.images.cache import cache_folder
 from alexnet.images.views import View
 from alexnet.learning.model import AlexNet, set_layout
 from alexnet.learning.weights import Weights, load_weights
+from alexnet.learning.weights_file import not_finite
 
 URL = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
 """Where torchvision publishes them; before the suffix stands the beginning of the file's SHA-256."""
@@ -201,6 +202,8 @@ def _weights(found: Mapping[str, Tensor], *, where: str) -> Weights:
                 f"{where}: tensor '{theirs}': {list(tensor.shape)} {tensor.dtype}; torchvision's AlexNet "
                 f"needs {list(expected.shape)} {expected.dtype}; the file belongs to another network"
             )
+        if not tensor.isfinite().all():
+            raise WeightsError(f"{where}: {not_finite(theirs)}")
     tensors = {
         ours: found[theirs].detach().to(torch.float32, copy=True, memory_format=torch.contiguous_format)
         for theirs, ours in KEYS.items()

@@ -125,11 +125,22 @@ def read_weights_file(path: str | Path) -> tuple[Description, dict[str, Floats]]
             description = Description.from_json((opened.metadata() or {}).get(KEY, ""))
             found = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118  # no mapping
             _check({name: (each.get_shape(), each.get_dtype()) for name, each in found.items()}, description)
-            return description, {name: opened.get_tensor(name) for name in found}
+            tensors = {name: opened.get_tensor(name) for name in found}
+            for name, each in tensors.items():
+                if not np.isfinite(each).all():
+                    raise WeightsError(not_finite(name))
+            return description, tensors
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: not a whole safetensors file ({error}); it may be truncated") from None
     except AlexNetError as error:
         raise WeightsError(f"{path}: {error}") from None
+
+
+def not_finite(tensor: str) -> str:
+    """What to say of a tensor with such values: every answer would be none."""
+    return (
+        f"tensor '{tensor}': has values that are not finite, as after training diverged; take other weights"
+    )
 
 
 def _names(value: object) -> tuple[str, ...]:

@@ -202,7 +202,7 @@ class _Convolution(torch.autograd.Function):
             if pool:
                 _pool(pool, maps, into, place)
         ctx.plan, ctx.pool, ctx.keeps, ctx.shape = plan, pool, keeps, batch.shape
-        ctx.save_for_backward(kernels, places, kept if keeps else batch)
+        ctx.save_for_backward(kernels, places, batch if learns and not keeps else kept)
         return result.permute(0, 3, 1, 2)
 
     @staticmethod
