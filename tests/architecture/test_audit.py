@@ -312,6 +312,10 @@ def test_one_changed_figure_is_flagged_and_no_other(seed: int) -> None:
         ("[[layers]]\nname = 'conv1'\nparameters = '3 MB GB 4'", "must be a number such as 34,848"),
         ("[[layers]]\nkernel = 3", "layer 1: name=None"),
         ("[[totals]]\nof = 'everything'", "total 1: of='everything'"),
+        (
+            "[[layers]]\nname = 'conv1'\n[[totals]]\nof = ['conv1', 'conv7']\nweights = 3",
+            "total 1: of=['conv1', 'conv7']: no layer 'conv7' is listed; did you mean 'conv1'?",
+        ),
         ("[[relations]]\ntext = '3 x 4'", "relation 1: text='3 x 4'"),
         ("network = 'resnet'", "network 'resnet': unknown"),
         ("batch = 0", "batch=0; must be a whole number of at least 1"),

@@ -27,7 +27,7 @@ text = "(11x11x3) x 96 = 34,848"
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Literal, get_args
@@ -215,6 +215,8 @@ def from_mapping(data: Mapping[str, Any], *, where: str) -> Claims:
     if len(layers) > MOST_LAYERS:
         raise ClaimsError(f"{where}: {len(layers):,} layers; at most {MOST_LAYERS:,} are audited")
     entering = data.get("input")
+    claimed = tuple(claimed_layer(table, where=f"{where}: layer {i}") for i, table in enumerate(layers, 1))
+    names = [layer.name for layer in claimed]
     return Claims(
         title=data.get("title", ""),
         network=data.get("network"),
@@ -222,9 +224,10 @@ def from_mapping(data: Mapping[str, Any], *, where: str) -> Claims:
         batch=batch,
         half_padding=data.get("padding") == "half",
         rounding=data.get("rounding"),
-        layers=tuple(claimed_layer(table, where=f"{where}: layer {i}") for i, table in enumerate(layers, 1)),
+        layers=claimed,
         totals=tuple(
-            _total(table, f"{where}: total {i}") for i, table in enumerate(_tables(data, "totals", where), 1)
+            _total(table, names, f"{where}: total {i}")
+            for i, table in enumerate(_tables(data, "totals", where), 1)
         ),
         relations=tuple(
             _relation(table, f"{where}: relation {i}")
@@ -262,7 +265,7 @@ def claimed_layer(table: Mapping[str, Any], *, where: str) -> ClaimedLayer:
     return ClaimedLayer(name=name, kind=kind, rounding=rounding, same=same, claims=claims)
 
 
-def _total(table: Mapping[str, Any], where: str) -> ClaimedTotal:
+def _total(table: Mapping[str, Any], layers: Sequence[str], where: str) -> ClaimedTotal:
     _refuse_unknown(table, ("of", *TOTALS), where)
     of = table.get("of", "all")
     if isinstance(of, list) and all(isinstance(name, str) for name in of) and of:
@@ -271,6 +274,11 @@ def _total(table: Mapping[str, Any], where: str) -> ClaimedTotal:
         scope = of
     else:
         raise ClaimsError(f"{where}: of={of!r}; must be all, conv, dense, maxpool or a list of layers' names")
+    unlisted = [name for name in scope if name not in layers] if layers and isinstance(scope, tuple) else []
+    if unlisted:
+        raise ClaimsError(
+            f"{where}: of={of!r}: no layer '{unlisted[0]}' is listed; {suggest(unlisted[0], layers)}"
+        )
     told = scope if isinstance(scope, str) else ", ".join(scope)
     claims = {
         field: Claim(
