@@ -537,6 +537,23 @@ def test_every_cell_of_a_table_gets_a_finding(tmp_path: Path) -> None:
     assert len(findings) == sum(cell not in ("", "-") for cell in cells) + 1 + 1
 
 
+@pytest.mark.parametrize(("kernel", "true"), [("5x5x48", None), ("5x5x96", None), ("5x5x64", "5x5x48")])
+def test_a_filter_s_depth_counts_where_its_weights_need_groups(
+    kernel: str, true: str | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "table.md"
+    path.write_text(
+        "| Layer | Input | Filters | Kernel | Stride | Padding | Output | Weights |\n"
+        "|---|---|---|---|---|---|---|---|\n"
+        f"| conv2 | 27x27x96 | 256 | {kernel} | 1 | 2 | 27x27x256 | 307,200 |\n",  # 5 x 5 x 48 x 256
+        encoding="utf-8",
+    )
+    found = flagged(path)
+    assert found["conv2", "weights"].status == "variant"
+    told = found.get(("conv2", "kernel"))
+    assert (told and (told.status, told.correction)) == (true and ("error", true))
+
+
 # Written for these tests: the layers of Krizhevsky et al. 2012 without groups, told as people tell them.
 IN_WORDS = """
 | What | Comes out |

@@ -41,7 +41,7 @@ def _of_a_dense_layer(claim: Claim, row: LayerSummary) -> Finding:
     return judged(claim, "unsupported", f"a fully connected layer has no {claim.field}")
 
 
-def _reaches_otherwise(claim: Claim, row: LayerSummary) -> tuple[str, str] | None:
+def reaches_otherwise(claim: Claim, row: LayerSummary) -> tuple[str, str] | None:
     """Where a window is printed with its depth, 11x11x3: what is wrong with that, and the window as it is."""
     printed = parse_shape(claim.text) or ()
     if len(printed) < 3 or len(row.input) != 3:
@@ -111,7 +111,7 @@ class ClaimJudge:
             return self._wrong_figure(index, claim, row, routes)
         if name in STATED and row.kind == "dense" and name not in ("units", "filters"):
             return _of_a_dense_layer(claim, row)
-        if name == "kernel" and (told := _reaches_otherwise(claim, row)):
+        if name == "kernel" and (told := reaches_otherwise(claim, row)):
             return judged(claim, "error", told[0], correction=told[1])
         if name in STATED:
             return self._compare(index, claim)

@@ -23,7 +23,7 @@ from alexnet.architecture.diagnosis import (
     shape_is,
 )
 from alexnet.architecture.findings import Finding, Status, judged
-from alexnet.architecture.judging import FIGURES, ClaimJudge
+from alexnet.architecture.judging import FIGURES, ClaimJudge, reaches_otherwise
 from alexnet.architecture.layers import MaxPool
 from alexnet.architecture.network import Shape
 from alexnet.architecture.passing import judge_depth, judge_passing
@@ -418,7 +418,9 @@ class LayerAudit(ClaimJudge):
         for name, claim in layer.claims.items():
             if name == "input":
                 continue
-            if name not in wrong:
+            if name == "kernel" and (told := reaches_otherwise(claim, true)):
+                found.append(judged(claim, "error", told[0], correction=told[1]))
+            elif name not in wrong:
                 words = holds(claim, true, batch=self.batch) if name in evidence else ""
                 status: Status = "rounded" if words and words.startswith("rounded") else "ok"
                 found.append(
