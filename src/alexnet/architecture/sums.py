@@ -34,6 +34,10 @@ _WIDTHS = (64, 96, 128, 192, 256, 384, 512)
 _CLASSES = (10, 100, 1000)
 _WEIGHTED = ("conv", "dense")
 
+_ROUNDED = {"floor": floor, "int": floor, "ceil": ceil}  # as relations write what rounds
+_CLOSING = {"(": ")", "⌊": "⌋", "⌈": "⌉"}
+_UNIT = re.compile(r"\s*[kKMG]i?B$")
+
 
 def judge_totals(claims: Claims, rows: Rows, *, named: str | None, described: str | None) -> list[Finding]:
     """A finding for each claim about several layers together.
@@ -303,12 +307,15 @@ def judge_relation(text: str) -> Finding:
     """Whether what stands left of "=" comes to what stands right of it, at the precision that is printed."""
     claim = Claim(where="relation", field="text", text=text, value=0)
     *lefts, right = [part.strip() for part in text.split("=")]
-    printed = parse_amount(right)
-    true_right = evaluate(right)
+    printed, true_right = parse_amount(right), evaluate(right)
+    in_unit = parse_amount(_UNIT.sub("", right)) if _UNIT.search(right) else None
     for left in lefts:
         true = evaluate(left)
         if true is None or (printed is None and true_right is None):
             return judged(claim, "unsupported", "not an equation of numbers that can be computed")
+        if in_unit is not None and (agreement(in_unit, true) or round(true) == in_unit.value):
+            # The unit is what the left side comes to: 34,848 x 4 / 1024 = 136 KB.
+            return judged(claim, "ok" if true == in_unit.value else "rounded", f"{left} = {_number(true)}")
         if printed is not None and agreement(printed, true) == "rounded":
             return judged(claim, "rounded", f"{left} = {_number(true)}")
         if printed is not None and true.denominator > 1 and printed.value in (floor(true), ceil(true)):
@@ -323,12 +330,12 @@ def judge_relation(text: str) -> Finding:
 def evaluate(text: str) -> Fraction | None:
     """What an expression of numbers, + - x / ^ and brackets comes to, exactly; None where it is none.
 
-    >>> int(evaluate("(11x11x3) x 96"))
-    34848
+    >>> int(evaluate("(11x11x3) x 96")), int(evaluate("floor((224 - 11)/4) + 1"))
+    (34848, 54)
     """
     plain = re.sub(r"(?<=\d),(?=\d{3})", "", text)
     plain = re.sub(f"[{TIMES}]", "*", re.sub(r"\*\*", "^", plain)).replace("−", "-").replace("÷", "/")
-    tokens = re.findall(r"\d+(?:\.\d+)?|[-+*/^()\[\]]", plain)
+    tokens = re.findall(r"\d+(?:\.\d+)?|floor|ceil|int|[-+*/^()\[\]⌊⌋⌈⌉]", plain)
     if not tokens or "".join(tokens) != re.sub(r"\s", "", plain) or len(tokens) > 200:
         return None
     try:
@@ -370,11 +377,17 @@ def _atom(tokens: list[str], depth: int) -> tuple[Fraction, list[str]]:
     if tokens[0] == "-":
         value, rest = _atom(tokens[1:], depth + 1)
         return -value, rest
-    if tokens[0] == "(":
-        value, rest = _sum(tokens[1:], depth + 1)
-        if rest[0] != ")":
+    if tokens[0] in _ROUNDED:
+        if tokens[1] != "(":
             raise ValueError
-        return value, rest[1:]
+        value, rest = _atom(tokens[1:], depth + 1)
+        return Fraction(_ROUNDED[tokens[0]](value)), rest
+    if tokens[0] in _CLOSING:
+        value, rest = _sum(tokens[1:], depth + 1)
+        if rest[0] != _CLOSING[tokens[0]]:
+            raise ValueError
+        rounded = {"⌊": floor, "⌈": ceil}.get(tokens[0], Fraction)
+        return Fraction(rounded(value)), rest[1:]
     return Fraction(tokens[0]), tokens[1:]
 
 
