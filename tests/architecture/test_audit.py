@@ -564,6 +564,22 @@ def test_a_filter_s_depth_counts_where_its_weights_need_groups(
     assert (told and (told.status, told.correction)) == (true and ("error", true))
 
 
+@pytest.mark.parametrize("entering", ["6x6x256", ""], ids=["told", "from the layer before"])
+@pytest.mark.parametrize(("kernel", "status"), [("6x6", None), ("6x6x256", None), ("5x5", "unsupported")])
+def test_a_fully_connected_layer_may_be_written_as_a_convolution_over_all_of_its_input(
+    entering: str, kernel: str, status: str | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "table.md"
+    path.write_text(
+        "| Layer | Input | Filters | Kernel | Stride | Padding | Output | Weights |\n"
+        "|---|---|---|---|---|---|---|---|\n"
+        "| pool5 | 13x13x256 | | 3x3 | 2 | 0 | 6x6x256 | 0 |\n"
+        f"| fc6 | {entering} | 4096 | {kernel} | 1 | 0 | 1x1x4096 | 37,748,736 |\n",  # 6 x 6 x 256 x 4096
+        encoding="utf-8",
+    )
+    assert statuses(flagged(path)) == ({} if status is None else {("fc6", "kernel"): status})
+
+
 # Written for these tests: the layers of Krizhevsky et al. 2012 without groups, told as people tell them.
 IN_WORDS = """
 | What | Comes out |

@@ -33,9 +33,10 @@ def _in_binary(claim: Claim) -> Claim | None:
     return None if binary is None else replace(claim, value=binary)
 
 
-def _of_a_dense_layer(claim: Claim, row: LayerSummary) -> Finding:
+def _of_a_dense_layer(claim: Claim, row: LayerSummary, entering: Shape | None) -> Finding:
     """A window that is claimed of a dense layer: the convolution that it may be written as."""
-    usual = {"stride": (1,), "padding": (0,), "groups": (1,), "kernel": (1, row.input[0])}
+    sides = () if entering is None or len(entering) != 3 or entering[0] != entering[1] else entering[:1]
+    usual = {"stride": (1,), "padding": (0,), "groups": (1,), "kernel": (1, row.input[0], *sides)}
     if claim.value in usual[claim.field]:
         return judged(claim, "ok", "as of the convolution that it can be written as")
     return judged(claim, "unsupported", f"a fully connected layer has no {claim.field}")
@@ -110,7 +111,9 @@ class ClaimJudge:
                 )
             return self._wrong_figure(index, claim, row, routes)
         if name in STATED and row.kind == "dense" and name not in ("units", "filters"):
-            return _of_a_dense_layer(claim, row)
+            layers = self.claims.layers
+            before = layers[index - 1].shape("output") if index else None
+            return _of_a_dense_layer(claim, row, layers[index].shape("input") or before)
         if name == "kernel" and (told := reaches_otherwise(claim, row)):
             return judged(claim, "error", told[0], correction=told[1])
         if name in STATED:
