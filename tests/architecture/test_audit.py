@@ -606,8 +606,8 @@ def test_what_a_cell_tells_in_words_is_judged(headings: tuple[str, str], tmp_pat
     for right, slip, at in (
         ("96 filters", "69 filters", ("Conv1", "output")),
         ("stride 4", "stride 3", ("Conv1", "output")),
-        ("(3x3/2)", "(3x3/3)", ("Pool1", "output")),
-        ("padding 2", "padding 1", ("Conv2", "output")),
+        ("(3x3/2)", "(3x3/3)", ("Pool1", "stride")),  # what comes behind needs the output
+        ("padding 2", "padding 1", ("Conv2", "padding")),
         ("384@3x3", "383@3x3", ("Conv3", "output")),
         ("4096 units", "4069 units", ("FC6", "output")),
     ):

@@ -156,7 +156,7 @@ class LayerAudit(ClaimJudge):
         if setting is None:
             return self._by_reference(index, layer, missing, onward)
         evidence = {name: claim for name, claim in layer.claims.items() if name in FIGURES}
-        extra = _next_input(layer, following, self.pools)
+        extra = _next_input(layer, following, self.pools) or self._next_output(index, setting, following)
         if extra is not None:
             evidence["next"] = extra
         if "input" not in layer.claims and self._may_lack_a_pool(index, layer, reference, evidence):
@@ -216,6 +216,26 @@ class LayerAudit(ClaimJudge):
         true = (row.output,) if row is not None else ()
         claimed = _reading(printed_output, true) if printed_output else ()
         return found, row, tuple(dict.fromkeys((*claimed, *true)))
+
+    def _next_output(self, index: int, setting: Setting, following: ClaimedLayer | None) -> Claim | None:
+        """This layer's output as evidence for itself, where the next one's follows from it alone.
+
+        From what the layer makes as stated, it does not. Not of a first layer, whose input is as doubtful.
+        """
+        layer, made = self.claims.layers[index], figures(setting)
+        own = _reading(printed, ()) if (printed := layer.shape("output")) else ()
+        if not (index and own and made and following) or "input" in following.claims:
+            return None
+        if "output" not in following.claims:
+            return None
+        place = next(place for place, other in enumerate(self.claims.layers) if other is following)
+        reference = self.references[self.single][place] if self.single else None
+        follows = []
+        for entering in (own, (made.output,)):
+            onward, _, _ = self._setting(place, following, entering, reference)
+            row = figures(onward) if onward is not None else None
+            follows.append(row is not None and not self._wrong({"output": following.claims["output"]}, row))
+        return layer.claims["output"] if follows == [True, False] else None
 
     def _by_reference(
         self, index: int, layer: ClaimedLayer, missing: str, onward: tuple[Shape, ...]
