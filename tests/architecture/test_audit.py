@@ -564,6 +564,23 @@ def test_a_filter_s_depth_counts_where_its_weights_need_groups(
     assert (told and (told.status, told.correction)) == (true and ("error", true))
 
 
+@pytest.mark.parametrize("name", ["Input", "In"])
+def test_a_table_may_list_its_layers_from_the_output_down_to_the_input(name: str, tmp_path: Path) -> None:
+    *head, entering, first, second, third = (
+        "| Layer | Type | Maps | Size | Kernel size | Stride | Padding |",
+        "|---|---|---|---|---|---|---|",
+        f"| {name} | Input | 3 (RGB) | 227 x 227 | - | - | - |",
+        "| C1 | Convolution | 96 | 55 x 55 | 11 x 11 | 4 | valid |",
+        "| S2 | Max pooling | 96 | 27 x 27 | 3 x 3 | 2 | valid |",
+        "| F3 | Fully connected | - | 4,096 | - | - | - |",
+    )
+    path = tmp_path / "table.md"
+    path.write_text("\n".join((*head, third, second, first, entering)), encoding="utf-8")
+    assert flagged(path) == {}
+    path.write_text(path.read_text(encoding="utf-8").replace("55 x 55", "54 x 54"), encoding="utf-8")
+    assert statuses(flagged(path)) == {("C1", "output"): "error"}
+
+
 @pytest.mark.parametrize("entering", ["6x6x256", ""], ids=["told", "from the layer before"])
 @pytest.mark.parametrize(("kernel", "status"), [("6x6", None), ("6x6x256", None), ("5x5", "unsupported")])
 def test_a_fully_connected_layer_may_be_written_as_a_convolution_over_all_of_its_input(

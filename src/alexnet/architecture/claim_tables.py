@@ -140,6 +140,8 @@ def _from_tables(tables: Sequence[Sequence[Sequence[str]]], where: str) -> Claim
             if (row := _row(columns, cells, f"{where}: row {number}")).cells
         ]
         layers = [row for row in rows if row.name and not _is_total(row)]
+        if layers and _is_input(layers[-1]) and not _is_input(layers[0]):
+            layers.reverse()  # from the output down to the input
         for row in rows[:-1]:
             if not row.name:
                 raise ClaimsError(f"{row.where}: has no name; must have one, or be the last")
@@ -158,7 +160,7 @@ def _from_tables(tables: Sequence[Sequence[Sequence[str]]], where: str) -> Claim
     layers_read = [_layer(row, relations) for row in listed]
     totals = [_total(row, relations) for row in sums]
     unread += [each for row in (*listed, *sums) for each in row.unread]
-    entering = next(filter(_is_input, layers_read), None)
+    entering = next((layer for row, layer in zip(listed, layers_read, strict=True) if _is_input(row)), None)
     return Claims(
         title=where,
         input=(entering.shape("output") or entering.shape("input")) if entering is not None else None,
@@ -170,8 +172,9 @@ def _from_tables(tables: Sequence[Sequence[Sequence[str]]], where: str) -> Claim
     )
 
 
-def _is_input(row: _Row | ClaimedLayer) -> bool:
-    return row.name.lower().startswith("input")
+def _is_input(row: _Row) -> bool:
+    names = (row.name.lower(), row.cells.get("kind", "").lower())
+    return any(name.startswith("input") or name == "in" for name in names)
 
 
 def _is_total(row: _Row) -> bool:
