@@ -30,6 +30,16 @@ def distance(found: Tensor, expected: Tensor) -> float:
     return float((found - expected).detach().norm() / expected.detach().norm())
 
 
+def assert_same(found: Tensor, expected: Tensor, operands: tuple[Tensor, ...]) -> None:
+    """In float64, values and gradients."""
+    assert found.shape == expected.shape
+    assert distance(found, expected) < 1e-12
+    slope = torch.randn(expected.shape, dtype=torch.float64)
+    slopes = torch.autograd.grad(expected, operands, slope)
+    for mine, theirs in zip(torch.autograd.grad(found, operands, slope), slopes, strict=True):
+        assert distance(mine, theirs) < 1e-11
+
+
 # --- the same function ------------------------------------------------------------------------------------
 
 
@@ -42,12 +52,7 @@ def test_values_and_gradients_are_the_convolution_s(
     operands = made((3, 4, height, width), 5, kernel)
     expected = conv2d(*operands, padding=padding)
     found = convolve(*operands, padding=padding)
-    assert found.shape == expected.shape
-    assert distance(found, expected) < 1e-12
-    slope = torch.randn(expected.shape, dtype=torch.float64)
-    slopes = torch.autograd.grad(expected, operands, slope)
-    for mine, theirs in zip(torch.autograd.grad(found, operands, slope), slopes, strict=True):
-        assert distance(mine, theirs) < 1e-11
+    assert_same(found, expected, operands)
 
 
 @pytest.mark.parametrize("kernel", range(2, 8))
@@ -92,12 +97,7 @@ def test_pooled_it_is_the_pooled_convolution(kernel: int, stride: int, rounding:
     maps = conv2d(*operands, padding=1, groups=groups)
     expected = max_pool2d(maps, kernel, stride, ceil_mode=rounding == "up")
     found = convolve(*operands, padding=1, groups=groups, pool=pool)
-    assert found.shape == expected.shape
-    assert distance(found, expected) < 1e-12
-    slope = torch.randn(expected.shape, dtype=torch.float64)
-    slopes = torch.autograd.grad(expected, operands, slope)
-    for mine, theirs in zip(torch.autograd.grad(found, operands, slope), slopes, strict=True):
-        assert distance(mine, theirs) < 1e-11
+    assert_same(found, expected, operands)
 
 
 @pytest.mark.parametrize("pooled", [False, True])
