@@ -127,6 +127,11 @@ def test_a_colour_declared_transparent_is_white() -> None:
     assert decode(encoded(image, "PNG", transparency=(1, 2, 3))).tolist() == [[[255] * 3, [4, 5, 6]]]
 
 
+def test_a_grey_of_16_bits_declared_transparent_is_white() -> None:
+    image = Image.fromarray(np.array([[257, 512, 514]], np.uint16))
+    assert decode(encoded(image, "PNG", transparency=257)).tolist() == [[[255] * 3, [2] * 3, [2] * 3]]
+
+
 def test_alpha_is_laid_on_white() -> None:
     # alpha 51 is a fifth: 0.2 * 100 + 0.8 * 255 = 224
     colour = Image.new("RGBA", (1, 1), (100, 0, 255, 51))

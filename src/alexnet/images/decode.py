@@ -192,8 +192,11 @@ def _to_eight_bits(image: Image.Image, name: str) -> Image.Image:
                 f"16 bits"
             )
     result = np.empty((image.height, image.width), np.uint8)
+    clear = image.info.get("transparency")  # the one grey that shows what is behind, as in `_on_white`
     for box in _bands(image):
         values = np.asarray(image.crop(box)).astype(np.uint32)
+        if isinstance(clear, int):
+            values[values == clear] = 65_535
         result[box[1] : box[3]] = (values + 128) // 257
     return Image.fromarray(result)
 
