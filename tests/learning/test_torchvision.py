@@ -279,15 +279,7 @@ Change = Callable[[dict[str, Any]], object]
         ),
     ],
     ids=[
-        "missing",
-        "foreign",
-        "number",
-        "list",
-        "shape",
-        "dtype",
-        "classes",
-        "no classes",
-        "empty",
+        *("missing", "foreign", "number", "list", "shape", "dtype", "classes", "no classes", "empty"),
         "infinite",
     ],
 )

@@ -222,11 +222,12 @@ class LayerAudit(ClaimJudge):
 
         From what the layer makes as stated, it does not. Not of a first layer, whose input is as doubtful.
         """
-        layer, made = self.claims.layers[index], figures(setting)
-        own = _reading(printed, ()) if (printed := layer.shape("output")) else ()
-        if not (index and own and made and following) or "input" in following.claims:
+        layer = self.claims.layers[index]
+        if not index or following is None or "input" in following.claims or "output" not in following.claims:
             return None
-        if "output" not in following.claims:
+        own = _reading(printed, ()) if (printed := layer.shape("output")) else ()
+        made = figures(setting)
+        if not own or made is None:
             return None
         place = next(place for place, other in enumerate(self.claims.layers) if other is following)
         reference = self.references[self.single][place] if self.single else None

@@ -122,10 +122,14 @@ class _Plan:
         """How many tiles on the next one is that shares no input with a tile, so that both can be written."""
         return -(-self.reach // self.tile)
 
+    @property
+    def values(self) -> int:
+        """Of each channel of a picture, in all of its tiles: what two tiles share counts twice."""
+        return self.rows * self.columns * self.reach**2
+
     def pictures(self, depth: int, filters: int) -> int:
         """As many as to take at once."""
-        values = max(depth, filters) * self.rows * self.columns * self.reach**2
-        return max(1, _AT_ONCE // (4 * values))
+        return max(1, _AT_ONCE // (4 * max(depth, filters) * self.values))
 
     def inputs(self, batch: Tensor) -> Tensor:
         """(N, D, H, W) -> (t, t, N, rows, columns, D): what each tile rests on."""
@@ -191,9 +195,8 @@ class _Convolution(torch.autograd.Function):
         height, width = (windows(side, pool) if pool else side for side in (plan.height, plan.width))
         result = batch.new_empty(count, height, width, filters)
         places = torch.empty_like(result if pool else result[..., :0], dtype=torch.int32)
-        values = plan.rows * plan.columns * plan.reach**2 * depth  # of a picture's inputs
-        keeps = learns and count * values * batch.element_size() <= _KEPT
-        kept = batch.new_empty(count, values if keeps else 0)
+        keeps = learns and count * depth * plan.values * batch.element_size() <= _KEPT
+        kept = batch.new_empty(count, depth * plan.values if keeps else 0)
         for part, into, place, keep in _parts(plan.pictures(depth, filters), batch, result, places, kept):
             inputs = _both_sides(to_input, plan.inputs(part), into=keep if keeps else None)
             products = torch.bmm(_flat(inputs), kernels).view(*inputs.shape[:5], -1)
