@@ -18,8 +18,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from alexnet import NETWORKS, Network, OutputError, WeightsError, read_network
+from alexnet import NETWORKS, Dense, Network, OutputError, WeightsError, edit, read_network
 from alexnet.images.views import View
+from alexnet.learning.fused import FusedForward
 from alexnet.learning.model import AlexNet
 from alexnet.learning.weights import Weights, load_weights, save_weights, torch_classifier
 from alexnet.learning.weights_file import FORMAT, read_weights_file, tensor_shapes
@@ -329,3 +330,24 @@ def test_the_guard_of_a_full_disk_can_fail(weights_file: Path, tmp_path: Path) -
         weights.model.get_parameter("fc3.bias").add_(1)
     save_weights(path, weights)
     assert path.read_bytes() != weights_file.read_bytes()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_weights_that_are_rounded_once_answer_as_those_rounded_at_every_call(name: str) -> None:
+    network = NETWORKS[name]
+    hidden = [layer.name for layer in network.layers if isinstance(layer, Dense)][:-1]
+    network = edit(network, "classes=7", *(f"{each}.units=24" for each in hidden))
+    torch.manual_seed(0)
+    model = AlexNet(network, mean=[100.0, 110.0, 120.0], scale=[50.0, 60.0, 70.0]).eval()
+    batch = np.random.default_rng(0).integers(0, 256, (2, *network.input), dtype=np.uint8)
+    with torch.inference_mode():
+        expected = FusedForward(model, precision=torch.bfloat16).eval()(torch.from_numpy(batch))
+    weights = Weights(
+        model=model,
+        class_names=tuple("abcdefg"),
+        view=View.of(*network.input[:2]),
+        metrics={},
+    )
+    classifier = torch_classifier(weights, device=torch.device("cpu"), precision=torch.bfloat16)
+    np.testing.assert_array_equal(classifier(batch), expected.float().numpy())
+    assert {each.dtype for each in model.parameters()} == {torch.float32}
