@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -238,6 +239,29 @@ def test_batch_sizes_and_workers_change_no_answer(
         np.testing.assert_allclose(report.probabilities, expected, rtol=1e-6)
         assert sum(sizes) == 7 * views_each
         assert max(sizes) <= max(batch_size, views_each)
+
+
+@pytest.mark.parametrize(("views_each", "distinct"), [(1, 1), (5, 1), (10, 2)])
+def test_without_a_margin_only_the_mirror_image_is_another_view(
+    counted: tuple[Classifier, list[int]], views_each: int, distinct: int
+) -> None:
+    seen = 0
+
+    def run(batch: npt.NDArray[np.uint8]) -> Floats:
+        nonlocal seen
+        seen += len(batch)
+        return np.asarray(batch[:, :, 0].mean(axis=1) / 10, np.float32)  # of the left edge
+
+    classifier = replace(counted[0], run=run, view=View.of(24, 24, tight=True))
+    split = random_split(3)
+    report = evaluate(classifier, split, views_each=views_each, workers=0)
+    assert (seen, report.views) == (3 * distinct, views_each)
+    for index, picture in enumerate(split.pictures):
+        centre = views.center(picture, classifier.view)
+        edges = [centre[:, 0], centre[:, -1]][:distinct]
+        exponentials = [np.exp(edge.mean(axis=0) / 10) for edge in edges]
+        expected = np.mean([each / each.sum() for each in exponentials], axis=0)
+        np.testing.assert_allclose(report.probabilities[index], expected, rtol=1e-4)
 
 
 def test_progress_counts_up_to_all_pictures(counted: tuple[Classifier, list[int]]) -> None:
