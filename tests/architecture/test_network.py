@@ -49,6 +49,8 @@ def test_any_name_and_source_survive_toml(name: str, source: str) -> None:
 
 
 def test_settings_change_the_field_that_they_name_and_nothing_else() -> None:
+    assert edit(NOTES, "fc3.units=20", "classes=10").classes == 10  # the last one holds
+    assert edit(NOTES, "classes=10", "fc3.units=20").classes == 20
     changed = edit(NOTES, "pool1.stride=4", "conv2.padding = 2", "input=224", "classes=10")
     assert changed.layer("pool1") == MaxPool(name="pool1", kernel=3, stride=4)
     assert changed.layer("conv2") == Conv(name="conv2", filters=256, kernel=5, padding=2)

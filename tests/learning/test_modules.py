@@ -104,6 +104,7 @@ BY_HAND: dict[str, tuple[Callable[[], nn.Module], Shape, Shape, int, int]] = {
     "linear on a volume": (lambda: nn.Linear(7, 3), (5, 7, 4), (4, 5, 3), 20 * 21, 24),
     "batch norm": (lambda: nn.BatchNorm2d(6), (4, 4, 6), (4, 4, 6), 0, 12),
     "group norm": (lambda: nn.GroupNorm(2, 6), (4, 4, 6), (4, 4, 6), 0, 12),
+    "layer norm of pictures": (lambda: nn.LayerNorm([6, 4, 5]), (4, 5, 6), (4, 5, 6), 0, 240),
     "pool": (lambda: nn.MaxPool2d(3, 2), (55, 55, 96), (27, 27, 96), 0, 0),
     "adaptive pool": (lambda: nn.AdaptiveAvgPool2d((2, 3)), (5, 5, 4), (2, 3, 4), 0, 0),
     "prelu": (lambda: nn.PReLU(4), (5, 5, 4), (5, 5, 4), 0, 4),
@@ -353,6 +354,20 @@ def test_a_lazy_layer_takes_its_size_from_what_arrives() -> None:
     assert (summary.weights, summary.biases, summary.macs) == (480, 10, 480)
 
 
+def test_a_norm_over_channels_that_come_second_does_not_turn_what_follows() -> None:
+    class LayerNorm2d(nn.LayerNorm):
+        """As torchvision's ConvNeXt has it."""
+
+        def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+            return super().forward(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+    module = nn.Sequential(nn.Conv2d(3, 8, 4, 4), LayerNorm2d(8), nn.GELU(), nn.Conv2d(8, 5, 2, 2))
+    shapes = [each.output for each in summarize_module(module, (16, 24, 3)).layers]
+    assert shapes == [(4, 6, 8), (4, 6, 8), (4, 6, 8), (2, 3, 5)]
+    last = nn.Sequential(nn.Linear(3, 7), nn.LayerNorm(7), nn.ReLU())  # channels last throughout
+    assert [each.output for each in summarize_module(last, (5, 3, 4)).layers] == [(4, 5, 7)] * 3
+
+
 def test_indices_go_into_an_embedding() -> None:
     module = nn.Sequential(nn.Embedding(100, 16), nn.Linear(16, 4))
     summary = summarize_module(module, (7,))
@@ -442,8 +457,20 @@ def misfit(module: nn.Module, shape: Shape) -> ModuleMisfitError:
             *("a", [], ("Layer 'a' (ReLU): 12x12x3 arrived; TypeError: ",)),
         ),
         (Wired(lambda self, x: {"some": x}["none"]), "Wired", [], ("KeyError: 'none'",)),
+        # These the meta device would take.
+        (
+            nn.Sequential(nn.Conv2d(3, 8, 3), nn.ConvTranspose2d(16, 8, 2, 2)),
+            *("1", ["0"], ("10x10x8 arrived; must be 10x10x16 (its in_channels=16)",)),
+        ),
+        (
+            nn.Sequential(nn.ReLU(), nn.ConvTranspose2d(3, 8, 3, 2, output_padding=2)),
+            *("1", ["0"], ("12x12x3 arrived; RuntimeError: output padding must be smaller",)),
+        ),
     ],
-    ids=["features", "no flatten", "channels", "norm", "window", "between", "arguments", "code"],
+    ids=[
+        *("features", "no flatten", "channels", "norm", "window", "between", "arguments", "code"),
+        *("transposed", "output padding"),
+    ],
 )
 def test_a_module_that_fails_is_shown_up_to_the_layer_that_failed(
     module: nn.Module, layer: str, before: list[str], words: tuple[str, ...]
@@ -498,6 +525,8 @@ def test_an_input_that_is_none_is_refused(shape: Shape) -> None:
         ("224x320x3", (224, 320, 3)),  # as the tables have it
         ("3X224X3", (224, 3, 3)),
         ("64x55x55", (55, 55, 64)),
+        ("100x1x1", (1, 1, 100)),  # what a generator takes
+        ("100x3x1", (3, 1, 100)),
         ("784", (784,)),
         ("16x100", (100, 16)),
         ("3x8x16x32", (8, 16, 32, 3)),

@@ -110,7 +110,7 @@ def edit(network: Network, *settings: str) -> Network:
         if target == "input":
             network = replace(network, input=_parse_input(value, network.input))
         elif target == "classes":
-            network = network.with_classes(_parse_whole(setting, value))
+            changes.setdefault(network._classifier().name, {})["units"] = _parse_whole(setting, value)
         else:
             name, field_name, parsed = _layer_setting(network, setting, target, value)
             changes.setdefault(name, {})[field_name] = parsed

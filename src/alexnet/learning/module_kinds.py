@@ -26,7 +26,8 @@ _CHANNELS_SECOND = (
     *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d, nn.LocalResponseNorm),
     *(nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle),
 )
-_CHANNELS_LAST = (nn.LayerNorm, nn.RMSNorm, nn.Embedding)
+_NORMS_OF_SHAPES = (nn.LayerNorm, nn.RMSNorm)
+_CHANNELS_LAST = (*_NORMS_OF_SHAPES, nn.Embedding)
 _ACTIVATIONS = (
     *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU),
     *(nn.Mish, nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.Hardshrink, nn.Softshrink, nn.Tanhshrink),
@@ -74,6 +75,8 @@ def depth_axis(module: nn.Module, tensor: Tensor) -> int | None:
         (module.out_features,),
     ):
         return last
+    if isinstance(module, _NORMS_OF_SHAPES):  # over several sizes, or as ConvNeXt's over another, it is open
+        return last if tuple(module.normalized_shape) == tuple(tensor.shape[-1:]) else None
     return last if isinstance(module, _CHANNELS_LAST) else None
 
 
@@ -81,6 +84,16 @@ def usual_depth_axis(module: nn.Module, tensor: Tensor) -> int:
     """Where the depth is, for all that one knows: second in pictures."""
     second = tensor.ndim >= 4 or (tensor.ndim == 3 and isinstance(module, _CHANNELS_SECOND))
     return 1 if second else max(0, tensor.ndim - 1)
+
+
+def refuses(module: nn.Module, entering: Tensor) -> bool:
+    """Whether a CPU refuses what the meta device, which computes shapes only, takes."""
+    if not isinstance(module, _TRANSPOSED):
+        return False
+    beyond = zip(module.output_padding, module.stride, module.dilation, strict=True)
+    return entering.shape[depth_axis(module, entering) or 0] != module.in_channels or any(
+        int(padding) >= max(stride, dilation) for padding, stride, dilation in beyond
+    )
 
 
 def demand(module: nn.Module, tensor: Tensor, arrived: Shape) -> str | None:
@@ -100,7 +113,7 @@ def demand(module: nn.Module, tensor: Tensor, arrived: Shape) -> str | None:
             depth, source = module.num_features, "num_features"
         case nn.GroupNorm():
             depth, source = module.num_channels, "num_channels"
-        case nn.LayerNorm():
+        case nn.LayerNorm() if len(module.normalized_shape) == 1:
             depth, source = module.normalized_shape[-1], "normalized_shape"
         case _:
             return None

@@ -54,11 +54,11 @@ def load_module(spec: str) -> nn.Module:
 def parse_input(text: str) -> Shape:
     """The input that a command line gives, as (height, width, depth).
 
-    Depth comes first, as torch has it, unless the first of three sizes is no picture's depth (1 to 4) and
-    the last is.
+    Depth comes first, as torch has it, unless of three sizes the last is a picture's depth (1 to 4) and
+    neither of the others is.
 
-    >>> parse_input("3x224x320"), parse_input("224x320x3"), parse_input("784")
-    ((224, 320, 3), (224, 320, 3), (784,))
+    >>> parse_input("3x224x320"), parse_input("224x320x3"), parse_input("100x1x1")
+    ((224, 320, 3), (224, 320, 3), (1, 1, 100))
 
     Raises NetworkError for anything else.
     """
@@ -66,6 +66,6 @@ def parse_input(text: str) -> Shape:
     if not all(re.fullmatch(r"[0-9]{1,9}", part) and int(part) for part in parts):
         raise NetworkError(f"--input {text}: must be sizes such as 3x224x224, depth x height x width")
     first, *rest = (int(part) for part in parts)
-    if len(rest) == 2 and first > 4 >= rest[-1]:
+    if len(rest) == 2 and min(first, rest[0]) > 4 >= rest[-1]:
         return (first, *rest)
     return (*rest, first)

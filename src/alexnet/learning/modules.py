@@ -204,6 +204,8 @@ class _Record:
     def _on_enter(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
         def enter(module: nn.Module, args: object, kwargs: object) -> None:
             entering = _first_tensor((args, kwargs))
+            if entering is not None and entering.is_meta and module_kinds.refuses(module, entering):
+                raise NotImplementedError("to be seen on the CPU")
             self._running.append(_Running(name=name, module=module, entering=entering))
 
         return enter
