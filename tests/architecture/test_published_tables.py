@@ -11,6 +11,7 @@ import pytest
 
 from alexnet.architecture.audit import audit
 from alexnet.architecture.claim_files import read_claims
+from alexnet.architecture.claims import from_mapping
 from alexnet.architecture.findings import Finding
 
 # Keras' own summary of a network on 224 pixels: (224 - 11) / 4 + 1 = 54, 26, 26, 12, ..., 5x5x256 = 6400.
@@ -258,3 +259,147 @@ def test_a_total_of_trainable_parameters_is_a_total(tmp_path: Path) -> None:
     table = WITH_ACTIVATIONS.replace("| Total |", "| Total trainable params |")
     (finding,) = [each for each in judged(table, tmp_path) if each.where == "total"]
     assert (finding.status, finding.claimed) == ("ok", "62,378,344")
+
+
+@pytest.mark.parametrize(("entering", "depth_fits"), [("256x256x3", True), ("28x28x1", False)])
+def test_an_input_that_the_network_in_mind_does_not_take_is_not_passed(
+    entering: str, depth_fits: bool, tmp_path: Path
+) -> None:
+    """(256 - 11) / 4 + 1 is 62.25, and no kernel is printed that would give 55; 34,944 needs a depth of 3."""
+    rows = f"| Input | {entering} | |\n| conv1 | 55x55x96 | 34,944 |\n| pool1 | 27x27x96 | 0 |\n"
+    rows += "| conv2 | 27x27x256 | 614,656 |\n| pool2 | 13x13x256 | 0 |\n"
+    found = judged(f"| Layer | Output | Params |\n|---|---|---|\n{rows}", tmp_path)
+    conv1 = {each.field: each.status for each in found if each.where == "conv1"}
+    assert conv1 == {"output": "unsupported", "parameters": "ok" if depth_fits else "unsupported"}
+    assert {each.status for each in found if each.where == "conv2"} == {"ok"}
+
+
+# A layer's name with what goes with it; with 27x27 of kernel 3 and stride 2, (27 - 3) / 2 + 1 = 13.
+SEVERAL = """
+| Layer | Kernel | Filters | Stride | Padding | Output |
+|---|---|---|---|---|---|
+| Input | | | | | 227x227x3 |
+| Conv1 → ReLU → LRN | 11x11 | 96 | 4 | 0 | 55x55x96 |
+| LRN + MaxPool | 3x3 | | 2 | | 27x27x96 |
+| Conv2-ReLU | 5x5 | 256 | 1 | 2 | 27x27x256 |
+| zero_padding2d | | | | | 31x31x256 |
+| Residual block 1 | | | | | 13x13x64 |
+"""
+
+
+def test_layers_that_say_what_goes_with_them_are_those_layers(tmp_path: Path) -> None:
+    found = judged(SEVERAL, tmp_path)
+    open_ones = {each.where for each in found if each.status != "ok"}
+    assert open_ones == {"zero_padding2d", "Residual block 1"}  # what they make is theirs to say
+    wrong = judged(SEVERAL.replace("27x27x256", "28x28x256"), tmp_path)
+    assert [(each.where, each.field) for each in wrong if each.status == "error"] == [
+        ("Conv2-ReLU", "output")
+    ]
+
+
+@pytest.mark.parametrize(("name", "parameters"), [("GroupNorm", 192), ("layer_norm", 192), ("PReLU", 96)])
+def test_norms_and_activations_that_carry_weights_are_not_told_that_they_have_none(
+    name: str, parameters: int, tmp_path: Path
+) -> None:
+    table = WITH_ACTIVATIONS.replace("| MaxPool1 |", f"| {name} | 55x55x96 | {parameters} |\n| MaxPool1 |")
+    found = [each for each in judged(table, tmp_path) if each.where == name]
+    assert [each.status for each in found] == ["ok", "unsupported"]
+
+
+@pytest.mark.parametrize("halves", ["2048x2", "2x2048", "2 x 2048"])
+def test_units_on_two_gpus_are_counted_together(halves: str, tmp_path: Path) -> None:
+    """fc7 of 2012: 4,096 x 4,096 + 4,096 = 16,781,312; of 2,048 in a batch of 2: 9,216 x 2,048 + 2,048."""
+    rows = f"| fc6 | 6x6x256 | {halves} | 37,752,832 |\n| fc7 | | {halves} | 16,781,312 |\n"
+    header = "| Layer | Input | Output | Params |\n|---|---|---|---|\n"
+    assert {each.status for each in judged(header + rows, tmp_path)} == {"ok"}
+    batched = f"{header}| fc6 | 6x6x256 | 2x2048 | 18,876,416 |\n"
+    assert {each.status for each in judged(batched, tmp_path)} == {"ok"}
+
+
+def test_a_table_with_decimal_commas_is_read_as_it_is_meant(tmp_path: Path) -> None:
+    """34,944 is 0,035 M; 37.752.832 is 9,216 x 4,096 + 4,096."""
+    path = tmp_path / "tabelle.csv"
+    path.write_text(
+        "Layer;Kernel;Filters;Stride;Padding;Output;Params (M);MACs (M)\n"
+        "Input;;;;;227x227x3;0;0\nconv1;11x11;96;4;0;55x55x96;0,035;105,415\n"
+    )
+    assert {each.status for each in audit(read_claims(path)).findings} == {"ok", "rounded"}
+    path.write_text("Layer;Input;Output;Params\nfc6;6x6x256;4096;37.752.832\nfc8;4096;1000;4.097.000\n")
+    assert {each.status for each in audit(read_claims(path)).findings} == {"ok"}
+    path.write_text("Layer;Input;Output;Params\nfc6;6x6x256;4096;37,752,832\nfc8;4096;1000;4.098.000\n")
+    assert "unsupported" in {each.status for each in audit(read_claims(path)).findings}  # both at once
+
+
+@pytest.mark.parametrize(
+    ("heading", "cell"),
+    [
+        ("Params (bytes)", "139,776"),  # 4 x 34,944
+        ("Params (thousands)", "34.9"),
+        ("Params (x1000)", "34.9"),
+        ("Params (×1e3)", "34.9"),
+        ("Params (10^3)", "34.9"),
+        ("Params, in thousands", "34.9"),
+        ("Params (1e6)", "0.035"),
+        ("MACs (M/image)", "105.4"),
+        ("MACs [M per picture]", "105.4"),
+    ],
+)
+def test_what_a_heading_multiplies_by_is_read(heading: str, cell: str, tmp_path: Path) -> None:
+    def statuses(printed: str) -> set[str]:
+        return {each.status for each in judged(ROW.format(heading, "11x11, stride 4", printed), tmp_path)}
+
+    assert statuses(cell) <= {"ok", "rounded"}
+    assert "error" in statuses({"139,776": "193,776", "34.9": "37.9", "0.035": "0.053"}.get(cell, "106.9"))
+
+
+def test_a_figure_with_a_factor_that_is_no_power_is_not_read_as_one(tmp_path: Path) -> None:
+    found = judged(ROW.format("Params", "11x11, stride 4", "34.9 × 1000"), tmp_path)
+    assert [each.status for each in found if each.field == "parameters"] == ["unsupported"]
+
+
+def test_oblong_pictures_may_have_their_depth_first(tmp_path: Path) -> None:
+    """(224 - 11 + 4) / 4 + 1 = 55, (320 - 11 + 4) / 4 + 1 = 79; (11 x 11 x 3 + 1) x 64 = 23,296."""
+    header = "| Layer | Kernel | Stride | Padding | Output | Params |\n|---|---|---|---|---|---|\n"
+    rows = "| Input | | | | (3, 224, 320) | |\n| Conv2d-1 | 11 | 4 | 2 | (64, 55, 79) | {} |\n"
+    assert {each.status for each in judged(header + rows.format("23,296"), tmp_path)} == {"ok"}
+    (finding,) = [each for each in judged(header + rows.format("23,396"), tmp_path) if each.status == "error"]
+    assert (finding.field, finding.correction) == ("parameters", "23,296 (23,232 without biases)")
+
+
+def test_padding_same_holds_for_each_side(tmp_path: Path) -> None:
+    """As many windows as the stride goes into a side, rounded up: 320 x 180, 160 x 90, 80 x 45, 40 x 23."""
+    header = "| Layer | Kernel | Stride | Padding | Filters | Output |\n|---|---|---|---|---|---|\n"
+    sizes = ("160x90x64", "80x45x64", "40x23x64")
+    rows = "".join(f"| conv{i} | 3x3 | 2 | same | 64 | {size} |\n" for i, size in enumerate(sizes, 1))
+    rows += "| pool | 3x3 | 2 | same | | 20x12x64 |\n| pool2 | 3x3 | 2 | same | | 10x6x64 |\n"
+    table = f"{header}| Input | | | | | 320x180x3 |\n{rows}"
+    assert {each.status for each in judged(table, tmp_path)} == {"ok"}
+    wrong = judged(table.replace("40x23", "40x22").replace("20x12", "20x11"), tmp_path)
+    assert [each.where for each in wrong if each.status == "error"][:1] == ["conv3"]
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        ("Total params: 34,944", "ok"),
+        ("Total params: 99,999,999", "error"),
+        ("Total parameters (K): 34.9", "rounded"),
+        ("Total mult-adds (M): 105.42", "rounded"),
+        ("Total wheels: 4", "unsupported"),
+    ],
+)
+def test_a_total_that_stands_in_its_own_name_is_judged(words: str, status: str, tmp_path: Path) -> None:
+    table = ROW.format("Params", "11x11, stride 4", "34,944") + f"| {words} | | | | | |\n"
+    found = [each for each in judged(table, tmp_path) if each.where.lower().startswith("total")]
+    assert [each.status for each in found] == [status]
+
+
+@pytest.mark.parametrize(
+    ("printed", "status"), [("714.68M", "variant"), ("714,682,664", "variant"), ("714,682,665", "error")]
+)
+def test_a_total_with_an_addition_for_each_bias_is_told_as_torchinfo_s(printed: str, status: str) -> None:
+    """714,188,480 multiply-adds of torchvision's network and 494,184 for biases, which torchinfo counts."""
+    (finding,) = audit(
+        from_mapping({"network": "torchvision", "totals": [{"macs": printed}]}, where="test")
+    ).findings
+    assert finding.status == status

@@ -22,7 +22,7 @@ from alexnet.architecture.claims import (
     Unread,
     claimed_layer,
     kind_of,
-    kind_with_weights,
+    kind_of_several,
     value_of,
 )
 from alexnet.architecture.descriptions import described
@@ -69,7 +69,15 @@ _NOTHING = ("", "-", "–", "—", "n/a", "na", "none", "/", "x", "--", "---")
 _NOT_IN_WORDS = "cannot be read; must be such as 96 filters of 11x11, stride 4, pad 2"
 _NOTE = re.compile(r"\[\^[^\]]+\]|(?<!10)<sup>.*?</sup>")  # what points to a footnote, and no power of ten
 _SETTING = re.compile(r"[a-z]\s*=\s*\d", re.IGNORECASE)
-_SCALED = re.compile(r"[(\[,]\s*(?:in\s+)?(\w+)\s*[)\]]?\s*$")  # of a heading: Params (K), Memory [MB]
+# Of a heading: Params (K), Memory [MB], MACs (M/image).
+_SCALED = re.compile(r"[(\[,]\s*(?:in\s+)?(\w+)(?:\s*(?:/|per)\s*\w+)?\s*[)\]]?\s*$")
+_THOUSANDS = re.compile(rf"[(\[,]\s*(?:in\s+)?[{TIMES}]?\s*1(?:(0{{3,12}})|e([1-9]))\s*[)\]]?\s*$")
+_FIGURE = re.compile(r"[~≈]?\s*\d[\d.,]*(?:\s*[a-zA-Z]+)?")
+# Numbers with a decimal comma, or points between thousands, that cannot be read otherwise; and the reverse.
+_CONTINENTAL = re.compile(
+    r"[~≈]?\s*(?:0,\d+|[\d.]+,(?:\d{1,2}|\d{4,})|\d{1,3}(?:\.\d{3}){2,})(?:\s*[a-zA-Z]+)?"
+)
+_ENGLISH = re.compile(r"[~≈]?\s*(?:0\.\d+|[\d,]+\.(?:\d{1,2}|\d{4,})|\d{1,3}(?:,\d{3}){2,})(?:\s*[a-zA-Z]+)?")
 
 
 def read_markdown(text: str, *, where: str) -> Claims:
@@ -94,9 +102,19 @@ def read_csv(text: str, *, where: str) -> Claims:
     delimiter = max(",;\t", key=first.count)
     try:
         rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text), delimiter=delimiter)]
+        rows = _with_decimal_points(rows) if delimiter != "," else rows
     except csv.Error as error:
         raise ClaimsError(f"{where}: not CSV: {error}") from None
     return _from_tables([[row for row in rows if any(row)]], where)
+
+
+def _with_decimal_points(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The cells of a table whose numbers have decimal commas, 0,035 and 37.752.832, with points instead."""
+    cells = [cell for row in rows for cell in row]
+    if any(map(_ENGLISH.fullmatch, cells)) or not any(map(_CONTINENTAL.fullmatch, cells)):
+        return [list(row) for row in rows]
+    swapped = str.maketrans(",.", ".,")
+    return [[cell.translate(swapped) if _FIGURE.fullmatch(cell) else cell for cell in row] for row in rows]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,13 +262,15 @@ def _bare(heading: str) -> str:
 
 def _scale(heading: str, name: str | None) -> str:
     """What a heading says that its figures are multiplied by, as it stands behind a figure."""
+    if thousands := _THOUSANDS.search(heading):
+        return f"x 10^{thousands[2] or len(thousands[1])}"
     if power := re.search(r"10\s*(?:\^|\*\*)?\s*\{?([\d⁰¹²³⁴⁵⁶⁷⁸⁹]+)\}?\s*[)\]]", heading):
         return f"x 10^{power[1]}" if power[1].isascii() else f"x 10{power[1]}"
     word = match[1] if (match := _SCALED.search(heading)) else ""
     amount = parse_amount(f"1 {word}")
     if amount is None or (word == "b" and name in ("bytes", "memory", "activation_bytes")):
         return ""
-    return word.upper() if amount.value != 1 else ""
+    return word.upper() if amount.value != 1 or amount.byte_text else ""
 
 
 def _unknown(columns: Sequence[_Column], rows: Sequence[Sequence[str]]) -> list[Unread]:
@@ -296,6 +316,9 @@ def _take_apart(row: _Row) -> None:
             del row.cells[column]
             _tell(row, told, column, printed)
     name = row.cells.get("name", "")
+    if _is_total(row) and re.search(r":.*\d", name):
+        _take_total(row, name)
+        return
     head, _, tail = name.rstrip(")").partition(":" if ":" in name else "(")
     if told := described(tail):  # CONV1: 96 filters of 11x11
         row.cells["name"] = head.strip()
@@ -307,6 +330,20 @@ def _take_apart(row: _Row) -> None:
         if (told := described(printed)) is None:
             row.leave(column, printed, _NOT_IN_WORDS)
         _tell(row, told or {}, column, printed)
+
+
+def _take_total(row: _Row, name: str) -> None:
+    """Put the figure of "Total params: 61,100,840", as libraries print it below a table, where it belongs."""
+    head, _, tail = name.partition(":")
+    row.cells["name"] = head.strip()
+    words = re.sub(r"^(?:total|sum|overall)\s*(?:of|number of)?\s*", "", _plain(head))
+    counted = next((_FIELD_OF[each] for each in (words, _bare(words)) if _FIELD_OF.get(each) in COUNTS), None)
+    scale = _scale(words, counted) if counted else ""
+    figure = f"{tail.strip()} {scale}".strip()
+    if counted is None or parse_amount(figure) is None:
+        row.leave("name", tail.strip(), "of what it is the total cannot be read")
+    else:
+        _tell(row, {counted: figure}, "name", tail.strip())
 
 
 def _tell(row: _Row, told: Mapping[str, str], column: str, printed: str) -> None:
@@ -333,8 +370,13 @@ def _layer(row: _Row, relations: list[str]) -> ClaimedLayer:
     given = row.cells.get("parameters", row.cells.get("weights"))
     if "kind" not in row.cells and name.lower() == "output" and given == "0":
         kind = "other"  # the last layer's answers once more
-    elif kind == "other" and (amount := parse_amount(given or "")) is not None and amount.value:
-        kind = kind_with_weights(name)
+    elif kind == "other":
+        amount = parse_amount(given or "")
+        has_weights = amount is not None and amount.value > 0
+        if has_weights or "kernel" in row.cells or "units" in row.cells:
+            kind = kind_of_several(name)
+        if has_weights and kind == "other" and "softmax" in name.lower():
+            kind = "dense"
     values: dict[str, object] = {"name": name, "kind": kind}
     for column, printed in _split(row.cells).items():
         if column == "filters" and kind == "dense":

@@ -41,6 +41,8 @@ PASSING: tuple[Kind, ...] = ("avgpool", "batchnorm", "other")
 """Kinds that are not computed: all but an average pooling give the shape that reaches them."""
 
 _WEIGHTLESS = ("norm", "lrn", "relu", "drop", "softmax", "flatten", "activation", "input")
+_AND = r"[+&,/→]|->|\band\b|\bwith\b"  # between a layer and what goes with it
+_WEIGHTED_NORMS = re.compile(r"(?:group|layer|instance|rms)[\s_-]*norm|prelu")
 
 WHOLE = ("kernel", "stride", "padding", "filters", "groups", "units")
 SHAPES = ("input", "output")
@@ -142,8 +144,7 @@ def kind_of(name: str) -> Kind:
     >>> kind_of("Conv2D 1"), kind_of("max_pooling2d"), kind_of("AdaptiveAvgPool2d"), kind_of("FC-6")
     ('conv', 'maxpool', 'avgpool', 'dense')
     """
-    parts = re.split(r"[+&,/(\[]|\band\b|\bwith\b", name.lower())
-    word = next((part for part in parts if part.strip()), "")
+    word = next((part for part in re.split(rf"{_AND}|[(\[]", name.lower()) if part.strip()), "")
     if re.match(r"\s*bn", word) or ("batch" in word and "norm" in word):
         return "batchnorm"
     if weightless(word):
@@ -159,15 +160,15 @@ def kind_of(name: str) -> Kind:
     return "other"
 
 
-def kind_with_weights(name: str) -> Kind:
-    """What kind of layer a name speaks of that says what follows it, where the row has weights.
+def kind_of_several(name: str) -> Kind:
+    """What kind of layer a name speaks of that says what goes with it, where the row has a window or weights.
 
-    >>> kind_with_weights("Conv1-ReLU"), kind_with_weights("FC7 Dropout"), kind_with_weights("Softmax")
-    ('conv', 'dense', 'dense')
+    >>> kind_of_several("Conv1-ReLU"), kind_of_several("LRN + MaxPool"), kind_of_several("FC7 Dropout")
+    ('conv', 'maxpool', 'dense')
     """
     found = [place for part in _WEIGHTLESS if (place := name.lower().find(part)) >= 0]
-    before = kind_of(name[: min(found, default=len(name))])
-    return "dense" if before == "other" and "softmax" in name.lower() else before
+    parts = (name[: min(found, default=len(name))], *re.split(_AND, name.lower()))
+    return next((kind for part in parts if (kind := kind_of(part)) != "other"), "other")
 
 
 def holds_layers(layer: ClaimedLayer) -> bool:
@@ -184,7 +185,7 @@ def weightless(name: str) -> bool:
     >>> weightless("ReLU 3"), weightless("Inception")
     (True, False)
     """
-    return any(part in name.lower() for part in _WEIGHTLESS)
+    return _WEIGHTED_NORMS.search(name.lower()) is None and any(part in name.lower() for part in _WEIGHTLESS)
 
 
 def read_toml(text: str, *, where: str) -> Claims:

@@ -97,17 +97,19 @@ def figures(setting: Setting) -> LayerSummary | None:
 
 def _padded_alike(setting: Setting) -> LayerSummary | None:
     """The figures with TensorFlow's "same": as many windows as the stride goes into the side, rounded up."""
-    side = setting.entering[0]
-    if setting.stride < 1:
+    sides, stride = setting.entering[:2], setting.stride
+    if stride < 1:
         return None
-    lacking = max(0, ((side - 1) // setting.stride) * setting.stride + setting.kernel - side)
+    windows = tuple(-(-side // stride) for side in sides)
+    pairs = zip(windows, sides, strict=True)
+    lacking = max(0, *((count - 1) * stride + setting.kernel - side for count, side in pairs))
     plain = replace(setting, same=False, rounding="down")
-    if setting.kind == "conv":
+    if setting.kind == "conv":  # a side that lacks less is not filled by a stride more
         return figures(replace(plain, padding=lacking // 2, extra_padding=lacking % 2))
     # A pool's padding never wins, so where it lies does not matter to the size.
     fits = range(min(lacking, setting.kernel // 2) + 1)
-    rows = (figures(replace(plain, padding=each, rounding="up")) for each in fits)
-    return next((row for row in rows if row and row.output[0] == -(-side // setting.stride)), None)
+    tries = (replace(plain, padding=each, rounding=way) for each in fits for way in ("up", "down"))
+    return next((row for each in tries if (row := figures(each)) and row.output[:2] == windows), None)
 
 
 def shape_is(printed: Shape, true: Shape) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from alexnet.architecture.arithmetic import LayerSummary
+from alexnet.architecture.arithmetic import LayerSummary, shape_text
 from alexnet.architecture.claims import COUNTS, Claim, Claims
 from alexnet.architecture.diagnosis import by_another_count, holds
 from alexnet.architecture.findings import Finding, judged
@@ -199,11 +199,24 @@ class ClaimJudge:
         """The layer in the same place of the network that is `described`."""
         return None if self.described is None else self.described[index]
 
-    def by_reference(self, index: int, claim: Claim, missing: str) -> Finding:
-        """A claim of a layer of which too little is said to compute it: against the networks of the zoo."""
+    def by_reference(self, index: int, claim: Claim, missing: str, unlike: Shape | None = None) -> Finding:
+        """A claim of a layer of which too little is said to compute it: against the networks of the zoo.
+
+        `unlike` is what reaches the layer, where that is not what reaches the one in the same place there.
+        """
         reference = self.stands_for(index)
         if reference is None:
             return judged(claim, "unsupported", f"{missing} is not said")
+        if unlike is not None and claim.field in FIGURES:
+            # Weights hang on the depth alone.
+            alike = reference.layer.kind == "conv" and unlike[-1] == reference.row.input[-1]
+            if not (alike and claim.field in ("weights", "biases", "parameters", "bytes")):
+                told = f"{missing} is not said, and {shape_text(unlike)} reaches it"
+                return judged(
+                    claim,
+                    "unsupported",
+                    f"{told}, not {shape_text(reference.row.input)} as in {reference.network}",
+                )
         if as_in(claim, claim.field, reference, self.batch):
             told = arithmetic(claim.field, reference.row) if claim.field in FIGURES else ""
             how = holds(claim, reference.row, batch=self.batch) if claim.field in COUNTS else ""

@@ -11,7 +11,15 @@ from functools import cached_property
 from math import prod
 
 from alexnet.architecture.arithmetic import LayerSummary, shape_text
-from alexnet.architecture.claims import PASSING, RECEPTIVE, SHAPES, Claim, ClaimedLayer, holds_layers
+from alexnet.architecture.claims import (
+    PASSING,
+    RECEPTIVE,
+    SHAPES,
+    Claim,
+    ClaimedLayer,
+    holds_layers,
+    weightless,
+)
 from alexnet.architecture.diagnosis import (
     OPEN,
     Setting,
@@ -135,6 +143,8 @@ class LayerAudit(ClaimJudge):
                 and any(printed[-1] == shape[-1] for shape in arriving)
             ):
                 found.append(judged(claim, "unsupported", "how far it averages is not said"))
+            elif layer.kind == "other" and not weightless(layer.name) and claim.field == "output":
+                found.append(judged(claim, "unsupported", "what a layer of this kind makes is not computed"))
             else:
                 found.append(
                     judged(
@@ -154,13 +164,13 @@ class LayerAudit(ClaimJudge):
         printed_output = layer.shape("output")
         onward = (_reading(printed_output, ()) if printed_output else ()) or ()
         if setting is None:
-            return self._by_reference(index, layer, missing, onward)
+            return self._by_reference(index, layer, missing, onward, arriving)
         evidence = {name: claim for name, claim in layer.claims.items() if name in FIGURES}
         extra = _next_input(layer, following, self.pools) or self._next_output(index, setting, following)
         if extra is not None:
             evidence["next"] = extra
         if "input" not in layer.claims and self._may_lack_a_pool(index, layer, reference, evidence):
-            return self._by_reference(index, layer, "its input", onward)
+            return self._by_reference(index, layer, "its input", onward, ())
         if reference is not None:
             setting, taken = _as_large_as(setting, reference.row, layer)
             assumed = "; ".join(part for part in (assumed, taken) if part)
@@ -170,6 +180,8 @@ class LayerAudit(ClaimJudge):
             setting = min(ways, key=lambda way: len(self._wrong(evidence, figures(way))))
             setting, pool = self._behind_an_unlisted_pool(index, layer, setting, evidence)
             assumed = "; ".join(part for part in (assumed, pool) if part)
+        depths = [replace(setting, filters=depth) for depth in self._other_depths(layer, reference)]
+        setting = min((setting, *depths), key=lambda way: len(self._wrong(evidence, figures(way))))
         entering, input_claim = setting.entering, layer.claims.get("input")
         blamed_input = False
         if (
@@ -239,10 +251,20 @@ class LayerAudit(ClaimJudge):
         return layer.claims["output"] if follows == [True, False] else None
 
     def _by_reference(
-        self, index: int, layer: ClaimedLayer, missing: str, onward: tuple[Shape, ...]
+        self,
+        index: int,
+        layer: ClaimedLayer,
+        missing: str,
+        onward: tuple[Shape, ...],
+        arriving: tuple[Shape, ...],
     ) -> tuple[list[Finding], LayerSummary | None, tuple[Shape, ...]]:
         """A layer of which too little is said: it is taken to be that of the network in the same place."""
-        found = [self.by_reference(index, claim, missing) for claim in layer.claims.values()]
+        reference = self.stands_for(index)
+        unlike = None
+        if reference is not None and "input" not in layer.claims:
+            like = any(self._may_enter(shape, reference.row.input) for shape in arriving)
+            unlike = arriving[0] if arriving and not like else None
+        found = [self.by_reference(index, claim, missing, unlike) for claim in layer.claims.values()]
         if any(each.where == layer.name for each in self.claims.unread):  # it may be said, and not be read
             told = f"{missing} is not read"
             found = [
@@ -251,9 +273,13 @@ class LayerAudit(ClaimJudge):
                 else each
                 for each in found
             ]
-        reference = self.stands_for(index)
-        row = reference.row if reference is not None else None
+        row = reference.row if reference is not None and unlike is None else None
         return found, row, onward or ((row.output,) if row is not None else ())
+
+    def _may_enter(self, arriving: Shape, entering: Shape) -> bool:
+        """Whether what arrives can be what a layer takes: as it is, flat, or by a pooling not listed."""
+        flat = (prod(arriving),) == entering
+        return arriving == entering or flat or bool(_pooled_between(arriving, entering, self.pools))
 
     def _as_in_its_place(
         self, index: int, layer: ClaimedLayer, setting: Setting, evidence: Mapping[str, Claim]
@@ -308,6 +334,12 @@ class LayerAudit(ClaimJudge):
             return setting, ""
         return best, f"behind a pooling layer that is not listed, on {shape_text(best.entering)}"
 
+    def _other_depths(self, layer: ClaimedLayer, reference: Reference | None) -> tuple[int, ...]:
+        """Where the depth is told by the printed output alone: how else that can be read."""
+        known = {"filters", "units"} & set(layer.claims) or layer.kind == "maxpool"
+        taken = reference is not None and hyperparameter(reference.layer, "filters") is not None
+        return () if known or taken else _depths_of(layer)[1:]
+
     def _wrong(self, evidence: Mapping[str, Claim], row: LayerSummary | None) -> list[str]:
         return mismatched(evidence, row, batch=self.batch)
 
@@ -342,7 +374,7 @@ class LayerAudit(ClaimJudge):
                 if value is not None and field != "groups":
                     assumed.append(field)
             if value is None and field == "filters":
-                value = _depth_of(layer)
+                value = next(iter(_depths_of(layer)), None)
             if value is None and field == "stride" and layer.kind == "maxpool" and described is not None:
                 value = hyperparameter(described.layer, field)
             if value is None:
@@ -520,14 +552,15 @@ def _reading(printed: Shape, arriving: tuple[Shape, ...]) -> tuple[Shape, ...]:
     return (likely,)
 
 
-def _depth_of(layer: ClaimedLayer) -> int | None:
+def _depths_of(layer: ClaimedLayer) -> tuple[int, ...]:
+    """How many filters or units a layer may have by its printed output, the likeliest first."""
     printed = layer.shape("output")
     if printed is None:
-        return None
+        return ()
     if layer.kind == "dense" and len(printed) == 2:
-        return printed[1]  # behind the size of a batch
-    depth = shape_readings(printed)[0][-1]
-    return depth or None
+        # Behind the size of a batch, or half of them on each of two GPUs.
+        return (printed[1], prod(printed)) if 2 in printed else (printed[1],)
+    return tuple(dict.fromkeys(reading[-1] for reading in shape_readings(printed) if reading[-1]))
 
 
 def _as_large_as(setting: Setting, true: LayerSummary, layer: ClaimedLayer) -> tuple[Setting, str]:

@@ -18,6 +18,7 @@ Agreement = Literal["exact", "rounded"]
 _SCALES = {
     "k": 10**3,
     "thousand": 10**3,
+    "thousands": 10**3,
     "m": 10**6,
     "mn": 10**6,
     "mio": 10**6,
@@ -27,6 +28,7 @@ _SCALES = {
     "b": 10**9,
     "bn": 10**9,
     "billion": 10**9,
+    "billions": 10**9,
     "t": 10**12,
     "trillion": 10**12,
 }
@@ -50,8 +52,8 @@ _ABOUT = re.compile(
     re.IGNORECASE,
 )
 _NUMBER = re.compile(
-    r"(?P<digits>\d{1,3}(?:[,'_ \u00a0\u2009\u202f]\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)"
-    r"(?:\s*(?:e|[" + TIMES + r"]\s*10\s*(?:\^|\*\*)?)\s*\{?\+?(?P<power>-?\d{1,3})\}?)?"
+    r"(?P<digits>[1-9]\d{0,2}(?:[,'_ \u00a0\u2009\u202f]\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)"
+    r"(?:\s*(?:e|[" + TIMES + r"]\s*10(?!0)\s*(?:\^|\*\*)?)\s*\{?\+?(?P<power>-?\d{1,3})\}?)?"
     r"\s*(?P<suffix>[a-zA-Z]*)",
     re.IGNORECASE,
 )
@@ -210,8 +212,9 @@ def shape_readings(printed: Shape) -> tuple[Shape, ...]:
     """What a printed shape can mean, as height x width x depth, the likeliest first.
 
     Two numbers are height and width (depth unknown, 0); three are height x width x depth, or depth first
-    where that alone makes it square; a first number before three others is a batch, or as many GPUs with a
-    part of the depth each, as a last number of 2 is (Krizhevsky et al. 2012, figure 2).
+    where that alone makes it square or the first alone can be a picture's depth; a first number before three
+    others is a batch, or as many GPUs with a part of the depth each, as a last number of 2 is (Krizhevsky et
+    al. 2012, figure 2).
 
     >>> shape_readings((55, 55, 48, 2))
     ((55, 55, 96),)
@@ -227,7 +230,8 @@ def shape_readings(printed: Shape) -> tuple[Shape, ...]:
         return ((*printed, 0),)
     if len(printed) == 3:
         first, second, third = printed
-        if first == second or second != third:
+        depth_first = first in (1, 3) and min(second, third) >= 16  # a picture's, of any sides
+        if first == second or (second != third and not depth_first):
             likely: list[Shape] = [printed, (second, third, first)]
         else:
             likely = [(second, third, first), printed]

@@ -21,7 +21,7 @@ from alexnet.architecture.claims import (
     kind_of,
     weightless,
 )
-from alexnet.architecture.diagnosis import readings
+from alexnet.architecture.diagnosis import by_another_count, readings
 from alexnet.architecture.findings import Finding, Status, judged
 from alexnet.architecture.layers import Conv, Dense, MaxPool
 from alexnet.architecture.places import summary_of
@@ -82,6 +82,9 @@ def _judge(
         for true, words in computed:
             if agreement(binary, true) is not None:
                 return judged(claim, "variant", f"in MiB, not MB: the layers add up to {true:,}{words}")
+    together = _together(chosen)
+    if together is not None and (told := by_another_count(claim, together, batch=batch)) is not None:
+        return judged(claim, "variant", f"the layers add up to {computed[0][0]:,}, {told}")
     whole = len([layer for layer, _ in rows if layer.kind in _WEIGHTED])
     if described is not None and printed is None and whole == summary_of(described).weighted_layers:
         for true in _of(described, claim.field, total, batch):
@@ -117,11 +120,18 @@ def _belongs(layer: ClaimedLayer, total: ClaimedTotal) -> bool:
 
 def _computed(field: str, chosen: Rows, batch: int) -> Iterator[tuple[int, str]]:
     """The true totals, where the layers' figures can all be told, each with the convention it follows."""
+    if (together := _together(chosen)) is not None:
+        for true, words in readings(field, together, batch=batch):
+            yield int(true), f", {words}" if words else ""
+
+
+def _together(chosen: Rows) -> LayerSummary | None:
+    """The layers as one; None where the figures of some cannot be told."""
     counted = [row for layer, row in chosen if layer.kind not in PASSING]
     rows = [row for row in counted if row is not None]
     if not rows or len(rows) < len(counted):
-        return
-    together = LayerSummary(
+        return None
+    return LayerSummary(
         name="total",
         kind="total",
         input=(),
@@ -133,8 +143,6 @@ def _computed(field: str, chosen: Rows, batch: int) -> Iterator[tuple[int, str]]
         parameter_bytes=sum(row.parameter_bytes for row in rows),
         activation_bytes=sum(row.activation_bytes for row in rows),
     )
-    for true, words in readings(field, together, batch=batch):
-        yield int(true), f", {words}" if words else ""
 
 
 def _printed_of_others(field: str, chosen: Rows) -> int:
@@ -183,6 +191,11 @@ def _judge_count(claim: Claim, total: ClaimedTotal, chosen: Rows, named: str | N
 
 
 def _of(name: str, field: str, total: ClaimedTotal, batch: int) -> list[int]:
+    return [true for true, _ in _computed(field, _rows_of(name, total), batch)]
+
+
+def _rows_of(name: str, total: ClaimedTotal) -> Rows:
+    """The layers of a network of the zoo that a total is of; none where it has not all of them."""
     summary = summary_of(name)
     if isinstance(total.of, tuple):
         names = set(total.of)
@@ -191,8 +204,7 @@ def _of(name: str, field: str, total: ClaimedTotal, batch: int) -> list[int]:
             return []
     else:
         rows = [row for row in summary.layers if total.of in ("all", row.kind)]
-    layers = [(ClaimedLayer(name=row.name, kind="conv", claims={}), row) for row in rows]
-    return [true for true, _ in _computed(field, layers, batch)]
+    return [(ClaimedLayer(name=row.name, kind="conv", claims={}), row) for row in rows]
 
 
 def _against_zoo(claim: Claim, amount: Amount, total: ClaimedTotal, named: str | None, batch: int) -> Finding:
@@ -206,6 +218,9 @@ def _against_zoo(claim: Claim, amount: Amount, total: ClaimedTotal, named: str |
     binary = as_binary(amount)
     if binary is not None and any(agreement(binary, true) for true in trues):
         return judged(claim, "variant", f"in MiB, not MB: {trues[0]:,} in {named}")
+    together = _together(_rows_of(named, total)) if named is not None else None
+    if together is not None and (told := by_another_count(claim, together, batch=batch)) is not None:
+        return judged(claim, "variant", f"{trues[0]:,} in {named}, {told}")
     for name in NETWORKS:
         for true in _of(name, claim.field, total, batch):
             if agreement(amount, true) is not None:
