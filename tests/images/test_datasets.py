@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from alexnet.errors import DataError
 from alexnet.images.datasets import Split, is_undivided, open_dataset, open_split
 from alexnet.images.decode import PICTURE_SUFFIXES
 from alexnet.images.splits import divide
+from alexnet.learning.runs import describe_data
 
 Make = Callable[..., Path]
 
@@ -413,6 +414,32 @@ def test_a_division_is_found_again_where_the_folder_was_moved_to(make: Make) -> 
     moved = open_split(folder / "moved", ["dogs", "cats"], split="validation", division=before.division)
     assert names(moved, folder / "moved") == names(before.validation, folder)
     assert moved.labels.tolist() == (1 - before.validation.labels).tolist()
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["relative paths", "whole paths"])
+def test_a_csv_is_the_same_set_however_its_path_is_spelled(
+    make: Make, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    folder = make(cats=20, dogs=20)
+    paths = sorted(folder.glob("*/*.pgm"))
+    rows = [f"{path if whole else path.relative_to(folder)},{path.parent.name}" for path in paths]
+    (folder / "list.csv").write_text("\n".join(["path,label", *rows]))
+    monkeypatch.chdir(folder.parent)
+    spelled = [folder / "list.csv", Path(folder.name, "list.csv"), Path(folder.name, ".", "list.csv")]
+    first, *others = [open_dataset(each) for each in spelled]
+    assert first.division is not None
+    assert first.division["validation"][0] == paths_below(first.validation.names, folder)[0]
+    for spelling, other in zip(spelled[1:], others, strict=True):
+        assert other.division == first.division
+        assert describe_data(other)["checksum"] == describe_data(first)["checksum"]
+        split = open_split(spelling, ["cats", "dogs"], split="validation", division=first.division)
+        assert len(split) == len(first.validation)
+    (folder / "list.csv").write_text("\n".join(["path,label", *rows[1:]]))
+    assert describe_data(open_dataset(spelled[0]))["checksum"] != describe_data(first)["checksum"]
+
+
+def paths_below(names: Sequence[str], folder: Path) -> list[str]:
+    return [Path(name).resolve().relative_to(folder.resolve()).as_posix() for name in names]
 
 
 def test_pictures_of_a_division_that_have_gone_are_counted_and_all_of_them_is_an_error(make: Make) -> None:

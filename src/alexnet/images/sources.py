@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,20 @@ class Source:
 
     def relative(self, path: str | Path) -> str:
         """Return a file's name below the root, with /: it stays the same where the data set is moved."""
-        return Path(path).as_posix().removeprefix(f"{self.root.as_posix().rstrip('/')}/")
+        return below(self.root, path)
+
+
+def below(root: Path, path: str | Path) -> str:
+    """Return the name of a file below a folder, with /; of one that lies elsewhere, as it is given.
+
+    >>> below(Path("photos"), "photos/cat/1.jpg"), below(Path("photos"), "/other/1.jpg")
+    ('cat/1.jpg', '/other/1.jpg')
+    """
+    name = Path(path).as_posix()
+    folder = root.as_posix()
+    if name.startswith("/") and not folder.startswith("/"):  # a CSV may hold whole paths
+        folder = Path(os.path.abspath(root)).as_posix()  # noqa: PTH100  # links stay what they are
+    return name.removeprefix(f"{folder.rstrip('/')}/")
 
 
 def labelled(files: ClassFiles, class_names: Sequence[str], *, where: Path) -> Split:

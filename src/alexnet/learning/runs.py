@@ -23,7 +23,7 @@ import alexnet
 from alexnet.architecture.network import Network, to_mapping
 from alexnet.errors import DataError, OutputError, TrainingError
 from alexnet.images.datasets import divides_validation, open_split
-from alexnet.images.sources import SPLIT_NAMES
+from alexnet.images.sources import SPLIT_NAMES, below
 from alexnet.images.splits import Dataset, Split
 from alexnet.learning.recipe import Recipe
 from alexnet.writing import lock, write_whole
@@ -333,14 +333,14 @@ def versions() -> dict[str, str]:
 def describe_data(data: Dataset) -> dict[str, Any]:
     """The data set's name, source, classes, how many pictures of each class each split has, and a checksum.
 
-    The checksum is of the pictures' names and labels, in order.
+    The checksum is of the pictures' names below the data set's folder and their labels, in order.
     """
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
-    checksum, where = sha256(), str(Path(data.source))
+    checksum, source = sha256(), Path(data.source)
+    root = source.parent if source.is_file() else source  # of a CSV its folder
     for split in (data.train, data.validation):
         for name, label in zip(split.names, split.labels.tolist(), strict=True):
-            relative = name.removeprefix(where).removeprefix("/")
-            checksum.update(f"{relative}\0{label}\0".encode(errors="surrogateescape"))
+            checksum.update(f"{below(root, name)}\0{label}\0".encode(errors="surrogateescape"))
     return {
         "name": data.name,
         "source": data.source,
