@@ -308,3 +308,24 @@ def test_without_webdataset_it_is_named_what_to_install(monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "webdataset", None)
     with pytest.raises(MissingExtraError, match=r"webdataset: not installed; .*alexnet\[shards\]"):
         open_shards("a.tar", class_names=CLASSES)
+
+
+def test_where_classes_are_called_by_other_numbers_a_number_is_a_name(write: Write) -> None:
+    def labels(path: Path, *names: str) -> list[int]:
+        shards = Shards(urls=(str(path),), class_names=names)
+        batches = shard_batches(shards, side=5, batch_size=4, workers=0, seed=None, passes=1)
+        return [label for batch in batches for label in batch.labels.tolist()]
+
+    path = write("a.tar", [("a.png", png(0)), ("a.cls", b"5"), ("b.png", png(0)), ("b.cls", b"3")])
+    assert labels(path, "3", "5", "8") == [1, 0]
+    path = write("b.tar", [("a.png", png(0)), ("a.cls", b"1")])
+    with pytest.raises(DataError, match=r"a\.cls: '1'; it must be one of 3, 5, 8; check"):
+        labels(path, "3", "5", "8")
+    assert labels(path, "0", "1", "2") == [1]
+
+
+def test_a_brace_without_its_other_half_is_told_as_one(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"photos-\{000\.\.099\.tar: .+; must be such as .+ braces"
+    ):
+        open_shards(tmp_path / "photos-{000..099.tar", class_names=CLASSES)

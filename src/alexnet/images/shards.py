@@ -106,7 +106,13 @@ def open_shards(spec: str | Path, *, class_names: Sequence[str] | Path | None = 
     classes.txt beside the first shard. Raises `DataError` for shards that are not there, for a scheme other
     than http, https and gs, and for class names that cannot be had; `MissingExtraError` without webdataset.
     """
-    urls = tuple(_webdataset().SimpleShardList(str(spec)).urls)
+    listing = _webdataset().SimpleShardList
+    try:
+        urls = tuple(listing(str(spec)).urls)
+    except ValueError as error:  # of braces without their other half
+        raise DataError(
+            f"{spec}: {error}; must be such as photos-{{000..099}}.tar; check the braces"
+        ) from None
     for url in urls:
         scheme = _scheme(url)
         if scheme and scheme not in _SCHEMES:  # webdataset would run the rest of pipe: as a command
@@ -263,11 +269,14 @@ def _label(name: str, content: bytes | None, numbers: dict[str, int]) -> int:
     if content is None:
         raise DataError(f"{name}: no label; a file {Path(name).name}.cls must follow or precede the picture")
     text = content.decode(errors="replace").strip()
-    label = int(text) if re.fullmatch(r"[0-9]{1,9}", text) else numbers.get(text, -1)
+    # Where classes are called by other numbers than their own, a number is a name.
+    named = any(each.isdecimal() and each != str(number) for each, number in numbers.items())
+    is_number = re.fullmatch(r"[0-9]{1,9}", text) is not None and not named
+    label = int(text) if is_number else numbers.get(text, -1)
     if not 0 <= label < len(numbers):
+        either = "" if named else f"a number from 0 to {len(numbers) - 1} or "
         raise DataError(
-            f"{name}.cls: '{text[:40]}'; it must be a number from 0 to {len(numbers) - 1} or one of "
-            f"{listed(numbers)}; check the class names"
+            f"{name}.cls: '{text[:40]}'; it must be {either}one of {listed(numbers)}; check the class names"
         )
     return label
 
