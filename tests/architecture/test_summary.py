@@ -18,13 +18,14 @@ from alexnet import (
     Dense,
     Flatten,
     Layer,
+    LocalResponseNorm,
     MaxPool,
     MisfitError,
     Network,
     edit,
     summarize,
 )
-from alexnet.architecture.arithmetic import LayerSummary
+from alexnet.architecture.arithmetic import LayerSummary, _widest_adaptive_window
 
 # One Fourth Labs, "Understanding all the layers of AlexNet", with the strides that its outputs need;
 # MACs by hand: weights x positions. layer, input, F, K, S, P, output, weights, biases, MACs
@@ -140,6 +141,22 @@ def test_layers_in_the_wrong_order_are_refused_with_what_to_do() -> None:
         summarize(flat_first)
     with pytest.raises(MisfitError, match="put a flatten layer before it"):
         summarize(Network(name="x", input=(8, 8, 1), layers=(Dense(name="d", units=2),)))
+
+
+def test_normalisation_over_channels_takes_no_vector() -> None:
+    """As torch's LocalResponseNorm does not: it wants channels and something beside them."""
+    layers = (Flatten(name="flat"), LocalResponseNorm(name="norm"), Dense(name="fc", units=2))
+    with pytest.raises(MisfitError, match=r"'norm': lrn takes a volume, got a vector of 12; .*put it before"):
+        summarize(Network(name="odd", source="here", input=(2, 2, 3), layers=layers))
+
+
+def test_the_widest_window_of_an_adaptive_pool_is_what_counting_finds() -> None:
+    """Window i goes from floor(i side / count) to ceil((i + 1) side / count), as torch has it."""
+    for side in range(1, 40):
+        for count in range(1, 40):
+            spans = (ceil((i + 1) * side / count) - i * side // count for i in range(count))
+            assert _widest_adaptive_window(side, count) == max(spans), (side, count)
+    assert _widest_adaptive_window(6, 10**12) == 2  # at once; one that lies over an edge
 
 
 def test_sizes_that_do_not_divide_say_what_is_cut_off() -> None:

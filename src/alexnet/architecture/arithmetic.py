@@ -8,7 +8,7 @@ a layer says up.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from math import prod
+from math import gcd, prod
 from typing import assert_never
 
 from alexnet.architecture.layers import (
@@ -156,7 +156,14 @@ def output_shape(layer: Layer, entering: Shape) -> Shape | Misfit:
                     remedy="put it before the flatten layer",
                 )
             return (layer.size, layer.size, entering[2])
-        case LocalResponseNorm() | ReLU() | Dropout():
+        case LocalResponseNorm():
+            if len(entering) != 3:
+                return Misfit(
+                    reason=f"{layer.kind} takes a volume, got a vector of {shape_text(entering)}",
+                    remedy="put it before the flatten layer",
+                )
+            return entering
+        case ReLU() | Dropout():
             return entering
         case Flatten():
             return (prod(entering),)
@@ -183,7 +190,7 @@ def receptive_field(layer: Layer, entering: Shape, before: ReceptiveField) -> Re
             return replace(before, size=before.span)  # behind uneven windows: no more is said
         case AdaptiveAvgPool():
             side = max(entering[:2])
-            widest = max(_adaptive_window(side, layer.size, i) for i in range(layer.size))
+            widest = _widest_adaptive_window(side, layer.size)
             even = before.stride is not None and entering[0] == entering[1] and side % layer.size == 0
             return ReceptiveField(
                 size=before.span if before.stride is None else before.size + (widest - 1) * before.stride,
@@ -201,9 +208,15 @@ def receptive_field(layer: Layer, entering: Shape, before: ReceptiveField) -> Re
             assert_never(layer)
 
 
-def _adaptive_window(side: int, count: int, index: int) -> int:
-    """Pixels of one of `count` windows over `side`: from its start rounded down to its end rounded up."""
-    return -(-(index + 1) * side // count) - index * side // count
+def _widest_adaptive_window(side: int, count: int) -> int:
+    """Pixels of the widest of `count` windows over `side`: each begins rounded down and ends rounded up.
+
+    In lowest terms, side s and count c, every remainder of i s by c is some window's; its window has
+    ceil((remainder + s) / c) pixels, most of them with the largest, c - 1.
+    """
+    common = gcd(side, count)
+    side, count = side // common, count // common
+    return -(-(count - 1 + side) // count)
 
 
 def layer_summary(layer: Layer, entering: Shape, before: ReceptiveField) -> LayerSummary | Misfit:

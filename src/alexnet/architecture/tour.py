@@ -15,6 +15,9 @@ from alexnet.architecture.figures import Figures
 from alexnet.architecture.layers import Conv, Dense, Flatten, LocalResponseNorm, MaxPool, ReLU
 from alexnet.architecture.zoo import NOTES
 
+MISPRINTED = ("pool1.stride=4", "pool2.stride=3")
+"""The strides that the lecture notes print, as settings of their network: it cannot have them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
@@ -169,8 +172,7 @@ def _misfits() -> str:
     )
     return (
         f"{len(errors)} figures of the lecture notes disagree with the rest of them. {told}. With the "
-        f"strides "
-        f"as printed the network would break: try pool1.stride=4 with pool2.stride=3 under What if."
+        f"strides as printed the network would break: try {' with '.join(MISPRINTED)} under What if."
     )
 
 
