@@ -31,6 +31,7 @@ from alexnet import (
     to_toml,
 )
 from alexnet.explorer import gallery as gallery_module
+from alexnet.explorer import study as study_module
 from alexnet.explorer.explore import MOST_PICTURES, open_gallery
 from alexnet.explorer.gallery import Gallery
 from alexnet.explorer.page import served_page, standing_page, web_files
@@ -239,8 +240,55 @@ def test_a_site_has_what_each_of_its_buttons_asks_for(gallery: Gallery, notes_we
             for route in (outcomes[change]["breaks"] or {"routes": []})["routes"]:
                 fields = {setting.partition("=")[0]: setting for setting in (change, *route)}
                 assert outcomes["&".join(fields.values())]["breaks"] is None
+                for setting in fields.values() if len(fields) > 1 else ():  # taken back
+                    assert "&".join(each for each in fields.values() if each != setting) in outcomes
                 asked += 1
     assert asked > 20
+    # What the tour says to try, one after the other.
+    assert outcomes["pool1.stride=4&pool2.stride=3"]["breaks"]["layer"] == "conv4"
+    assert "pool2.stride=3&pool1.stride=4" in outcomes
+
+
+def test_all_kernels_of_a_layer_take_the_memory_of_one_copy(notes_weights: Path) -> None:
+    (study,) = open_gallery([notes_weights]).studies
+    kernels = [study.kernel("conv5", unit) for unit in range(256)]
+    held = {id(base): base.nbytes for each in kernels if (base := _owner(each.weights)) is not None}
+    assert sum(held.values()) == 884_736 * 4  # as many weights as the notes give conv5
+    every = study.kernels("conv5")
+    assert all(np.array_equal(each.weights, every[unit]) for unit, each in enumerate(kernels))
+
+
+def _owner(values: Any) -> Any:
+    """The array or tensor that holds an array's memory."""
+    while getattr(values, "base", None) is not None:
+        values = values.base
+    return values
+
+
+def test_pictures_of_one_name_are_told_apart(
+    every_kind: Path, photographs: list[Path], tmp_path: Path
+) -> None:
+    paths = [tmp_path / "cat" / "1.png", tmp_path / "dog" / "1.png", tmp_path / "dog" / "2.png"]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(photographs[0].read_bytes())
+    told = open_gallery([every_kind], paths).about(static=False)["pictures"]
+    assert [each["name"] for each in told] == ["cat/1.png", "dog/1.png", "2.png"]
+
+
+def test_a_folder_without_pictures_is_refused(every_kind: Path, tmp_path: Path) -> None:
+    with pytest.raises(PictureError, match="no pictures in this folder"):
+        open_gallery([every_kind], [tmp_path])
+
+
+def test_what_is_kept_of_pictures_is_bounded_by_its_size(
+    every_kind: Path, photographs: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study_module, "_MOST_BYTES", 1)
+    study = open_gallery([every_kind], photographs).studies[0]
+    looked = [study.look(f"picture-{number}") for number in (1, 2, 1)]
+    assert len(study._recorded) == 1
+    assert looked[0] == looked[2]
 
 
 def test_a_name_that_is_no_unicode_can_be_told(

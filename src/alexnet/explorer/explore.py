@@ -9,10 +9,10 @@ import torch
 
 from alexnet.architecture.zoo import NETWORKS, TORCHVISION, get_network
 from alexnet.errors import DataError
-from alexnet.explorer.gallery import Gallery
+from alexnet.explorer.gallery import Gallery, told_apart
 from alexnet.explorer.routes import PLACE, add_explorer
 from alexnet.explorer.study import Study
-from alexnet.inference.predict import find_pictures
+from alexnet.inference.predict import check_paths, find_pictures
 from alexnet.learning.torchvision import open_weights
 from alexnet.learning.weights import Weights, torch_classifier, untrained_weights
 from alexnet.server.app import create_app
@@ -34,6 +34,7 @@ def open_gallery(
     In place of a file the name of a network, or a TOML file of one, shows it untrained. Raises WeightsError,
     NetworkError and PictureError for what cannot be read, DataError for more than MOST_PICTURES.
     """
+    check_paths(pictures)
     found = list(find_pictures(pictures))
     if len(found) > MOST_PICTURES:
         raise DataError(f"{len(found):,} pictures; must be at most {MOST_PICTURES}; choose some")
@@ -76,19 +77,11 @@ def _opened(source: str | Path, on_fetch: Callable[[str], None]) -> Weights:
 
 
 def _names(paths: Sequence[str]) -> list[str]:
-    """What to call each: as little of its path as tells them apart.
+    """What to call each model: as little of its path as tells them apart.
 
     >>> _names(["runs/a/best.safetensors", "runs/b/best.safetensors", "torchvision"])
     ['a/best', 'b/best', 'torchvision']
     >>> _names(["/best.safetensors", "/best.safetensors"])
     ['best', 'best, 2']
     """
-    parts = [(each.with_suffix("") if each.name else each).parts for each in map(Path, paths)]
-    names: list[str] = []
-    for place, own in enumerate(parts):
-        length = 1
-        while length < len(own) and any(each[-length:] == own[-length:] for each in parts if each != own):
-            length += 1
-        times = parts[: place + 1].count(own)
-        names.append(str(Path(*own[-length:])) + (f", {times}" if times > 1 else ""))
-    return names
+    return told_apart([each.with_suffix("") if each.name else each for each in map(Path, paths)])

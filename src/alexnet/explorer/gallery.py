@@ -29,9 +29,9 @@ class Gallery:
         self.chosen: dict[str, str] = {}  # key -> name
         self._own: OrderedDict[str, None] = OrderedDict()
         self._lock = Lock()
-        for index, path in enumerate(paths, 1):
+        for index, (path, name) in enumerate(zip(paths, told_apart(paths), strict=True), 1):
             self._show(f"picture-{index}", path)
-            self.chosen[f"picture-{index}"] = printable(path.name)
+            self.chosen[f"picture-{index}"] = printable(name)
 
     def about(self, *, static: bool) -> dict[str, Any]:
         """What the page is told first; `static` where no server answers it."""
@@ -59,3 +59,20 @@ class Gallery:
         ]
         for study, crop in zip(self.studies, crops, strict=True):
             study.add(key, crop)
+
+
+def told_apart(paths: Sequence[Path]) -> list[str]:
+    """What to call each of some paths: as little of its end as tells it from the others.
+
+    >>> told_apart([Path("photos/cat/1.jpg"), Path("photos/dog/1.jpg"), Path("photos/dog/2.jpg")])
+    ['cat/1.jpg', 'dog/1.jpg', '2.jpg']
+    """
+    parts = [each.parts for each in paths]
+    names: list[str] = []
+    for place, own in enumerate(parts):
+        length = 1
+        while length < len(own) and any(each[-length:] == own[-length:] for each in parts if each != own):
+            length += 1
+        times = parts[: place + 1].count(own)
+        names.append(str(Path(*own[-length:])) + (f", {times}" if times > 1 else ""))
+    return names

@@ -9,11 +9,13 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Iterator
+from itertools import combinations, permutations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from alexnet.architecture.tour import MISPRINTED
 from alexnet.explorer.gallery import Gallery
 from alexnet.explorer.page import standing_page
 from alexnet.explorer.study import Study, Values
@@ -62,14 +64,24 @@ def _data(gallery: Gallery, on_progress: Callable[[str], None]) -> Iterator[tupl
 
 
 def _outcomes(study: Study) -> dict[str, Any]:
-    """What becomes of each usual change, and, where it breaks the network, of what mends it."""
-    outcomes = {}
-    for change in study.about()["changes"]:
-        outcome = study.what_if(change)
-        for settings in [(change,), *((change, *route) for route in outcome.routes)]:
-            # Of settings of one field the last counts, in the place of the first: as in whatif.js.
-            last = list({each.partition("=")[0]: each for each in settings}.values())
-            outcomes["&".join(last)] = study.what_if(*last).to_dict()
+    """What becomes of each usual change, of what mends it where it breaks the network, of the notes' slips.
+
+    Of several settings also what is left where some are taken back.
+    """
+    changes = study.about()["changes"]
+    wanted: list[tuple[str, ...]] = [(change,) for change in changes]
+    wanted += [(change, *route) for change in changes for route in study.what_if(change).routes]
+    if set(MISPRINTED) <= set(changes):
+        wanted += permutations(MISPRINTED)
+    outcomes: dict[str, Any] = {}
+    for settings in wanted:
+        # Of settings of one field the last counts, in the place of the first: as in whatif.js.
+        last = list({each.partition("=")[0]: each for each in settings}.values())
+        for count in range(1, len(last) + 1):
+            for some in combinations(last, count):
+                asked = "&".join(some)
+                if asked not in outcomes:
+                    outcomes[asked] = study.what_if(*some).to_dict()
     return outcomes
 
 

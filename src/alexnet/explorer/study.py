@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from torch import Tensor
 
 from alexnet.architecture.summary import Summary, summarize
 from alexnet.architecture.tour import tour
@@ -27,7 +28,8 @@ Values = npt.NDArray[np.float32]
 
 TOP = 5  # answers
 _STRONGEST = 12  # channels of a layer that are named
-_REMEMBERED = 24  # pictures whose activations are kept: some MB each
+_REMEMBERED = 24  # pictures whose activations are kept
+_MOST_BYTES = 256 << 20  # of all that is kept: AlexNet's are some MB a picture, VGG-16's a hundred
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,31 +121,43 @@ class Study:
 
     def kernel(self, layer: str, unit: int) -> Kernel:
         """What a filter or unit of a layer has learned; raises NetworkError for one that there is not."""
-        kernels = self.kernels(layer)
-        if not 0 <= unit < len(kernels):
-            raise NetworkError(f"Layer '{layer}': no unit {unit}; must be 0 to {len(kernels) - 1}")
+        weight = self._weight(layer)
+        if not 0 <= unit < len(weight):
+            raise NetworkError(f"Layer '{layer}': no unit {unit}; must be 0 to {len(weight) - 1}")
         bias = self.weights.model.get_parameter(f"{layer}.bias").detach()[unit]
-        return Kernel(weights=kernels[unit], bias=float(bias))
+        return Kernel(weights=_array(weight[unit]), bias=float(bias))
 
     def kernels(self, layer: str) -> Values:
         """All that a layer has learned but its biases: (filters, depth, height, width) or (units, length).
 
         Raises NetworkError for a layer without weights.
         """
+        return _array(self._weight(layer))
+
+    def _weight(self, layer: str) -> Tensor:
         weight = getattr(getattr(self.weights.model, layer, None), "weight", None)
-        if weight is None:
+        if not isinstance(weight, Tensor):
             raise NetworkError(f"Layer '{layer}': no weights; must be a convolution or fully connected")
-        values: Values = weight.detach().cpu().float().contiguous().numpy()
-        return values
+        return weight
 
     def _activations(self, key: str) -> Activations:
         with self._lock:
             if key not in self._recorded:
                 self._recorded[key] = record(self.weights.model, self._crops[key])
             self._recorded.move_to_end(key)
-            while len(self._recorded) > _REMEMBERED:
-                self._recorded.popitem(last=False)
+            kept = sum(map(_bytes, self._recorded.values()))
+            while len(self._recorded) > 1 and (len(self._recorded) > _REMEMBERED or kept > _MOST_BYTES):
+                kept -= _bytes(self._recorded.popitem(last=False)[1])
             return self._recorded[key]
+
+
+def _array(weight: Tensor) -> Values:
+    values: Values = weight.detach().cpu().float().contiguous().numpy()
+    return values
+
+
+def _bytes(found: Activations) -> int:
+    return sum(values.nbytes for values in found.maps.values())
 
 
 def _told(values: Values) -> dict[str, Any]:

@@ -10,7 +10,7 @@ export async function compareView(about, key, name) {
       const look = await source.look(index, key);
       const row = model.outcome.summary.layers.find((each) => each.name === model.cam);
       const heat = row ? await source.cam(index, key, model.cam, look.answers[0].label) : null;
-      parts.push(pictureView(look, name, { heat, row }), answers(look, null, () => {}));
+      parts.push(pictureView(look, name, { heat, row }), answers(look));
     }
     return h("div", {}, parts);
   }));

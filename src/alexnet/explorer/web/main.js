@@ -104,7 +104,7 @@ async function start() {
     const choose = (at) => state.set({ at });
     const parts = [layerFigures(model(), row)];
     if (key) parts.push(await valueParts(index, key, row, choose));
-    else parts.push(h("p", {}, "With a picture, its maps are here: choose, drop or paste one."));
+    else if (!source.isStatic) parts.push(h("p", {}, "With a picture, its maps are here: choose, drop or paste one."));
     parts.push(await kernelPictures(index, row, (channel) => choose({ ...placeOf(row), channel })));
     return h("section", { class: "layer" }, parts);
   }

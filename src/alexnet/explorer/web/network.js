@@ -29,8 +29,8 @@ function drawing({ height, depth, slant }, x, base, kind) {
   return [lid, side, face].map((d) => svg("path", { d, class: `box ${kind}` }));
 }
 
-// `choose` is told a layer's name, `hint` the layer that is pointed at, or null.
-export function drawNetwork(outcome, { chosen, choose, hint, label }) {
+// `choose` is told a layer's name, `hint` the layer that is pointed at, or null; without them it is to be seen only.
+export function drawNetwork(outcome, { chosen = null, choose = null, hint = null, label }) {
   const rows = outcome.summary.layers;
   const input = outcome.summary.network.input;
   const volumes = [input, ...rows.map((row) => row.output).filter((shape) => shape.length === 3)];
@@ -48,12 +48,13 @@ export function drawNetwork(outcome, { chosen, choose, hint, label }) {
   x += picture.depth + picture.slant + 74;
 
   for (const row of rows) {
-    const active = {
+    const told = `${row.name}, ${shapeText(row.output)}. ${row.sentence}`;
+    const active = !choose ? { class: "layer", role: "img", "aria-label": told } : {
       class: `layer${row.name === chosen ? " chosen" : ""}`,
       role: "button",
       tabindex: 0,
       "data-layer": row.name,
-      "aria-label": `${row.name}, ${shapeText(row.output)}. ${row.sentence}`,
+      "aria-label": told,
       "aria-pressed": String(row.name === chosen),
       onclick: () => choose(row.name),
       onkeydown: (event) => {

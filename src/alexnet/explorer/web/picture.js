@@ -21,11 +21,12 @@ export function pictureChoice(about, state, complain) {
   state.on(["own", "key"], () => {
     const all = [...about.pictures, ...state.get("own")];
     refill(thumbnails, ...all.map(({ key, name }) => h("button", {
-      type: "button", "aria-pressed": String(key === state.get("key")), onclick: () => state.set({ key }),
+      type: "button", "data-focus": key, "aria-pressed": String(key === state.get("key")), onclick: () => state.set({ key }),
     }, name)));
   });
+  if (source.isStatic) return h("div", { class: "choice" }, thumbnails);
   const chooser = h("input", { type: "file", accept: "image/*", id: "own", onchange: () => take(chooser.files[0]) });
-  const camera = navigator.mediaDevices?.getUserMedia && !source.isStatic
+  const camera = navigator.mediaDevices?.getUserMedia
     ? h("button", { type: "button", onclick: () => photograph(take, complain) }, "Camera") : null;
   document.addEventListener("dragover", (event) => event.preventDefault());
   document.addEventListener("drop", (event) => {
@@ -66,12 +67,15 @@ async function photograph(take, complain) {
   dialog.showModal();
 }
 
-export function answers(look, chosen, choose) {
-  return h("ol", { class: "answers", "aria-label": "What it takes the picture for" }, look.answers.map((answer) =>
-    h("li", {}, h("button", {
+// Without `choose` they are to be read only.
+export function answers(look, chosen = null, choose = null) {
+  return h("ol", { class: "answers", "aria-label": "What it takes the picture for" }, look.answers.map((answer) => {
+    const parts = [h("span", { class: "name" }, answer.name), h("span", {}, percent(answer.probability)),
+      h("span", { class: "bar", style: { width: `${100 * answer.probability}%` } })];
+    return h("li", {}, choose ? h("button", {
       type: "button", "aria-pressed": String(answer.label === chosen), onclick: () => choose(answer.label),
-    }, h("span", { class: "name" }, answer.name), h("span", {}, percent(answer.probability)),
-    h("span", { class: "bar", style: { width: `${100 * answer.probability}%` } })))));
+    }, parts) : h("div", { class: "answer" }, parts));
+  }));
 }
 
 // The picture as the network sees it; `square` is what a value looks at, `heat` a map over it.

@@ -41,8 +41,9 @@ function told(layer, made) {
     case "relu":
       return h("p", {}, `max(0, ${short(first.value)}) = ${short(made.result)}.`);
     case "lrn":
-      return h("p", {}, `${short(made.own)} / (${layer.k} + ${layer.alpha} x the ${layer.mean ? "mean" : "sum"} of `,
-        `the squares of ${made.terms.length} neighbouring channels) ^ ${layer.beta} = `,
+      // The mean is over the whole size, also where fewer channels lie beside.
+      return h("p", {}, `${short(made.own)} / (${layer.k} + ${layer.alpha}${layer.mean ? ` / ${layer.size}` : ""} x the `,
+        `sum of the squares of ${made.terms.length} neighbouring channels) ^ ${layer.beta} = `,
         `${short(made.own)} / ${short(made.divisor)} = ${short(made.result)}.`);
     default:
       return h("p", {}, `The value ${short(first.value)}, as it came.`);

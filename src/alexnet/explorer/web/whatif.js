@@ -56,7 +56,7 @@ export function whatIfView(index, model) {
 function outcomeParts(model, outcome, settings, apply) {
   const broken = outcome.breaks;
   const before = new Map(model.outcome.summary.layers.map((row) => [row.name, row]));
-  const drawn = drawNetwork(outcome, { chosen: null, choose: () => {}, hint: () => {}, label: "The changed network" });
+  const drawn = drawNetwork(outcome, { label: "The changed network" });
   const lines = outcome.summary.layers.filter((row) => row.kind !== "relu").map((row) => {
     const was = before.get(row.name);
     const changed = shapeText(was.output) !== shapeText(row.output) || was.weights !== row.weights;
