@@ -325,7 +325,5 @@ def test_where_classes_are_called_by_other_numbers_a_number_is_a_name(write: Wri
 
 
 def test_a_brace_without_its_other_half_is_told_as_one(tmp_path: Path) -> None:
-    with pytest.raises(
-        DataError, match=r"photos-\{000\.\.099\.tar: .+; must be such as .+ braces"
-    ):
+    with pytest.raises(DataError, match=r"photos-\{000\.\.099\.tar: .+; must be such as .+ braces"):
         open_shards(tmp_path / "photos-{000..099.tar", class_names=CLASSES)
