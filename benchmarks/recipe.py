@@ -37,6 +37,7 @@ OTHERS = {
     "cutmix in half of the steps": ("--with", "cutmix=0.5"),
     "twice the weight decay": ("--with", "weight_decay=1e-3"),
     "small pictures first": ("--with", "smallest_side=0.7"),
+    "the three together": ("--recipe", "long"),
     "the recipe of 2012": ("--recipe", "paper"),
 }
 """What was tried and is not in it."""

@@ -97,6 +97,18 @@ def trained(toml: Path, coloured: Path, tmp_path_factory: pytest.TempPathFactory
     return output, done(*arguments)
 
 
+def test_the_recipe_for_long_runs_is_one_without_its_being_said(
+    toml: Path, coloured: Path, tmp_path: Path
+) -> None:
+    command = ("train", coloured, "--network", toml, "--recipe", "long", *QUICK)
+    output = ("--output", tmp_path / "run")
+    done(*command, "--epochs", "2", *output)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["epochs"] == 2
+    done(*command, "--patience", "1", *output[:1], tmp_path / "other")
+    told = json.loads((tmp_path / "other" / "run.json").read_text())
+    assert (told["epochs"], told["recipe"]["cutmix"]) == (200, 0.5)
+
+
 # --- golden files -----------------------------------------------------------------------------------------
 
 
@@ -331,7 +343,7 @@ def test_summary_as_html_is_that_of_python() -> None:
         (("train", "digits", "--epochs", "0"), ("epochs: 0",)),
         (("train", "digits", "--time-limit", "0s"), ("time limit: 0",)),
         (("train", "digits", "--patience", "0"), ("patience: 0",)),
-        (("train", "digits", "--recipe", "papers"), ("recipe 'papers'", "default, paper")),
+        (("train", "digits", "--recipe", "papers"), ("recipe 'papers'", "default, long, paper")),
         (("train", "digits", "--with", "dropuot=0.1"), ("dropuot: unknown", "dropout")),
         (("train", "digits", "--with", "dropout=much"), ("dropout=much", "a number")),
         (("train", "digits", "--with", "mirror=0.5"), ("mirror=0.5", "true or false")),

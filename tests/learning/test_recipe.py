@@ -94,7 +94,9 @@ def test_a_choice_is_refused_with_what_there_is_to_choose_from() -> None:
 def test_recipes_are_found_by_their_names() -> None:
     assert get_recipe("default") == DEFAULT == Recipe()
     assert get_recipe("paper") == PAPER
-    assert list(RECIPES) == ["default", "paper"]
+    assert list(RECIPES) == ["default", "long", "paper"]
+    changed = {"cutmix=0.5", "weight_decay=0.001", "smallest_side=0.7"}
+    assert get_recipe("long") == get_recipe("default", *changed)
 
 
 def test_the_paper_s_recipe_is_what_the_paper_says() -> None:
@@ -143,7 +145,7 @@ def test_fields_are_changed_in_their_own_kind() -> None:
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
-        ("papers", [], "recipe 'papers': unknown; must be one of default, paper"),
+        ("papers", [], "recipe 'papers': unknown; must be one of default, long, paper"),
         ("default", ["drop=0"], "recipe: drop: unknown; must be one of batch_size, learning_rate,"),
         ("default", [""], "recipe: : unknown; must be one of"),
         ("default", ["dropout=much"], "recipe: dropout=much; must be a number"),

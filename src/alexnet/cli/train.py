@@ -18,12 +18,16 @@ from alexnet.cli.printing import INTERRUPTED, TERMINATED, fail, note
 @click.option("--network", help="A name, a TOML file or a weights file.  [default: notes, or that of --init]")
 @settings_option
 @click.option(
-    "--recipe", "recipe_name", default="default", show_default=True, help="default, or paper: as in 2012."
+    "--recipe",
+    "recipe_name",
+    default="default",
+    show_default=True,
+    help="default; long: for a hundred epochs and more; or paper: as in 2012.",
 )
 @click.option(
     "--with", "changes", multiple=True, metavar="WHAT=VALUE", help="Of the recipe: dropout=0.3. Repeatable."
 )
-@click.option("--epochs", type=int, help="Times through the training pictures.  [default: 20; paper: 90]")
+@click.option("--epochs", type=int, help="Times through the pictures.  [default: 20; long: 200; paper: 90]")
 @click.option("--time-limit", type=Duration(), help="Such as 3m or 1h30m; the schedule follows the clock.")
 @click.option("--patience", type=int, help="Epochs without a better validation accuracy that end the run.")
 @click.option("--batch-size", type=int, help="Pictures a step, over all processes.")
@@ -107,7 +111,7 @@ def train(
     from alexnet.images.shards import is_shards
     from alexnet.learning import runs
     from alexnet.learning.processes import processes
-    from alexnet.learning.recipe import get_recipe
+    from alexnet.learning.recipe import LONG_RUN, get_recipe
     from alexnet.learning.report import write_report
     from alexnet.learning.shard_feed import open_stream
     from alexnet.learning.torchvision import open_weights
@@ -119,6 +123,8 @@ def train(
     named = {"batch_size": batch_size, "learning_rate": lr, "balance": balance}
     given = [f"{name}={value}" for name, value in named.items() if value is not None]
     recipe = get_recipe(recipe_name, *changes, *given)
+    if recipe_name == "long" and epochs is None and time_limit is None:
+        epochs = LONG_RUN
     transfer = None
     if init is not None:
         transfer = Transfer(weights=open_weights(init, on_fetch=note), source=str(init), frozen=freeze)
