@@ -151,8 +151,11 @@ def test_what_is_found_unreadable_late_leaves_the_folder_as_it_was(
 def test_a_network_without_volumes_is_shown_without_what_it_lacks(coloured: Path, tmp_path: Path) -> None:
     model = AlexNet(from_toml(WITHOUT_VOLUMES))
     weights = Weights(model=model, class_names=("a", "b"), view=View.of(8, 8), metrics={})
-    made = visualize(weights, coloured / "red" / "00.png", output=tmp_path / "out", data=coloured)
+    told: list[str] = []
+    photo = coloured / "red" / "00.png"
+    made = visualize(weights, photo, output=tmp_path / "out", data=coloured, on_note=told.append)
     assert made.layer is None
+    assert any("what excites filters is left out" in each for each in told)
     assert set(made.files) == {
         *("inside.html", "picture.png", "occlusion.png", "integrated-gradients.png"),
         *("maps-normalize.png", "maps-flat.png", "maps-fc.png"),

@@ -90,7 +90,9 @@ def visualize(
     )
     about = tuple(_attributions(model, subject, layer, on_note))
     excitement = None
-    if files and placed_convolutions(model.network):
+    if files and not placed_convolutions(model.network):
+        on_note("no convolution behind the first has windows of one stride: what excites filters is left out")
+    elif files:
         on_note(f"what excites the filters, in {len(files):,} pictures")
         excitement = find_patches(
             model, files, view=view, filters=filters, workers=workers, on_progress=on_progress
