@@ -35,7 +35,7 @@ class BusyError(ServerError):
 @dataclass(frozen=True)
 class _Waiting:
     picture: Picture
-    answer: asyncio.Future[Logits]  # (classes,), probabilities
+    answer: asyncio.Future[Logits | PictureError]  # (classes,), probabilities
 
 
 class Batcher:
@@ -101,39 +101,48 @@ class Batcher:
         Raises BusyError, with none of them taken, where there is no room.
         """
         self.check_room(len(files))
-        asked = [asyncio.ensure_future(self._answer(self._start_decoding(file))) for file in files]
+        asked = [self._start(file) for file in files]
         try:
             return await asyncio.gather(*asked)
         finally:
             for each in asked:
                 each.cancel()
 
-    def _start_decoding(self, file: bytes) -> asyncio.Future[Picture]:
+    def _start(self, file: bytes) -> asyncio.Future[Logits | PictureError]:
+        """Have a file decoded; its answer, some time."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Logits | PictureError] = loop.create_future()
         decoded = self._decoders.submit(self._read, file)
         self._decoding += 1
         # A thread cannot be stopped: its picture is inside until it is done, whoever still waits for it.
-        decoded.add_done_callback(partial(self._tell_decoded, asyncio.get_running_loop()))
-        return asyncio.wrap_future(decoded)
-
-    async def _answer(self, decoded: asyncio.Future[Picture]) -> Logits | PictureError:
-        try:
-            picture = await decoded
-        except PictureError as error:
-            return error
-        answer: asyncio.Future[Logits] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(picture, answer))
-        self._changed.set()
-        return await answer
+        decoded.add_done_callback(partial(self._tell_decoded, loop, answer))
+        return answer
 
     def _read(self, file: bytes) -> Picture:
         return read_centre(file, view=self._classifier.view, max_pixels=self._limits.max_pixels)
 
-    def _tell_decoded(self, loop: asyncio.AbstractEventLoop, _: Future[Picture]) -> None:
+    def _tell_decoded(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        answer: asyncio.Future[Logits | PictureError],
+        decoded: Future[Picture],
+    ) -> None:
         with suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(self._count_decoded)
+            loop.call_soon_threadsafe(self._take, answer, decoded)
 
-    def _count_decoded(self) -> None:
+    def _take(self, answer: asyncio.Future[Logits | PictureError], decoded: Future[Picture]) -> None:
+        """A picture that is decoded waits, in one step: no batch goes while it does neither."""
         self._decoding -= 1
+        if decoded.cancelled():
+            answer.cancel()
+        elif not answer.done():  # its client is still there
+            error = decoded.exception()
+            if error is None:
+                self._waiting.append(_Waiting(decoded.result(), answer))
+            elif isinstance(error, PictureError):
+                answer.set_result(error)
+            else:
+                answer.set_exception(error)
         self._changed.set()
 
     async def _answer_all(self) -> None:
