@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alexnet import TrainingError
+from alexnet import OutputError, TrainingError
 from alexnet.inference import choice, engines
 from alexnet.inference.choice import Choice, Way, fastest, key_of, recall, remember
 from alexnet.inference.engines import FEW, open_classifier
@@ -223,3 +223,24 @@ def test_where_only_torch_is_installed_nothing_is_measured(
     monkeypatch.setattr(engines, "find_spec", lambda name: True if name == "torch" else None)
     assert open_classifier(weights_file).engine.startswith("torch")
     assert measured == []
+
+
+def test_a_cache_that_may_not_be_entered_is_none(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> bool:
+        raise PermissionError(13, "Permission denied", str(own))
+
+    for name in ("exists", "read_text", "mkdir"):  # as Python 3.11 has it; root may enter any folder
+        monkeypatch.setattr(Path, name, refused)
+    assert not choice.anything_kept()
+    assert recall("key") is None
+    remember("key", Choice(way=TORCH, run=lambda batch: RIGHT, rates={TORCH: 1.0}, left_out={}))
+
+
+def test_a_user_without_a_home_folder_has_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> Path:
+        raise OutputError("cache folder: this user has no home folder")
+
+    monkeypatch.setattr(choice, "cache_folder", none)
+    assert not choice.anything_kept()
+    assert recall("key") is None
+    remember("key", Choice(way=TORCH, run=lambda batch: RIGHT, rates={TORCH: 1.0}, left_out={}))

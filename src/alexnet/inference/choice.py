@@ -112,7 +112,10 @@ def key_of(what: Mapping[str, object], packages: Sequence[str]) -> str:
 
 def anything_kept() -> bool:
     """Whether `recall` may know something: without a key, which takes a while to make."""
-    return _path().exists()
+    try:
+        return _path().exists()
+    except (OSError, AlexNetError):  # a folder that may not be entered, or none at all
+        return False
 
 
 def recall(key: str) -> Way | None:
@@ -134,8 +137,8 @@ def remember(key: str, choice: Choice) -> None:
         "pictures_per_second": {str(way): round(rate, 1) for way, rate in choice.rates.items()},
         "left_out": {str(way): reason for way, reason in choice.left_out.items()},
     }
-    path = _path()
     with suppress(AlexNetError, OSError):
+        path = _path()
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, json.dumps(_read() | {key: entry}, indent=2))
 
@@ -147,7 +150,7 @@ def _path() -> Path:
 def _read() -> dict[str, object]:
     try:
         found = json.loads(_path().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, AlexNetError):
         return {}
     return found if isinstance(found, dict) else {}
 
