@@ -19,7 +19,18 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import conv2d, linear
 
-from alexnet import NETWORKS, Conv, Dense, Flatten, MisfitError, Network, ReLU, edit, summarize
+from alexnet import (
+    NETWORKS,
+    Conv,
+    Dense,
+    Flatten,
+    LocalResponseNorm,
+    MisfitError,
+    Network,
+    ReLU,
+    edit,
+    summarize,
+)
 from alexnet.inference import graph
 from alexnet.inference.graph import (
     INPUT,
@@ -292,3 +303,9 @@ def test_eight_bits_are_a_quarter_of_the_size() -> None:
     in_float = len(build(network, tensors).SerializeToString())
     in_eight = len(build(network, tensors, eight_bits=EightBits(ranges=ranges)).SerializeToString())
     assert in_eight == pytest.approx(in_float / 4, rel=0.05)
+
+
+def test_whole_numbers_of_a_description_are_exported(small: Network) -> None:
+    """Caffe's k = 1, as TOML has it: ONNX takes no whole number there."""
+    norm = LocalResponseNorm(name="norm", size=5, alpha=1, beta=1, k=1)
+    assert_same_as_torch(replace(small, layers=(small.layers[0], norm, *small.layers[1:])))

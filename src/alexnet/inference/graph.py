@@ -319,9 +319,10 @@ class _Graph:
                 [flow],
                 name=tensor_of(layer.name),
                 size=layer.size,
-                alpha=alpha,
-                beta=layer.beta,
-                bias=layer.k,
+                # ONNX takes no whole numbers here, which a description may have.
+                alpha=float(alpha),
+                beta=float(layer.beta),
+                bias=float(layer.k),
             )
         # Of an even number of neighbours torch takes one more of those before, ONNX one more of those after.
         depth, before = row.input[-1], layer.size // 2
