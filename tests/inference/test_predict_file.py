@@ -239,3 +239,15 @@ def test_names_that_are_no_unicode_are_gone_on_with(tmp_path: Path) -> None:
         output = tmp_path / form
         write(output, form, files[:1])
         assert write(output, form, files).before == 1
+
+
+def test_class_names_that_are_no_unicode_are_gone_on_with(tmp_path: Path) -> None:
+    def named(files: Iterator[Path]) -> Iterator[Prediction]:
+        return (prediction(str(path), ("caf\udce9", 0.75), ("b", 0.25)) for path in files)
+
+    files = [Path("a.png"), Path("b.png")]
+    forms: tuple[Form, ...] = ("csv", "jsonl")
+    for form in forms:
+        output = tmp_path / form
+        write_predictions(named, iter(files[:1]), output, form=form, top=2)
+        assert write_predictions(named, iter(files), output, form=form, top=2).before == 1

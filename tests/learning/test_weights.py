@@ -351,3 +351,11 @@ def test_weights_that_are_rounded_once_answer_as_those_rounded_at_every_call(nam
     classifier = torch_classifier(weights, device=torch.device("cpu"), precision=torch.bfloat16)
     np.testing.assert_array_equal(classifier(batch), expected.float().numpy())
     assert {each.dtype for each in model.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".xml"])
+def test_an_exported_file_is_told_as_one(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"model{suffix}"
+    path.write_bytes(b"<?xml version='1.0'?>" * 9)
+    with pytest.raises(WeightsError, match="an exported file; must be weights"):
+        load_weights(path)

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -255,6 +256,35 @@ def test_what_comes_while_a_batch_is_computed_is_the_next_batch(serving: Open) -
         assert [each.result().status_code for each in answers] == [200] * 7
     assert gate.batches == [1, 4, 2]
     assert "alexnet_batch_pictures_sum 7.0" in client.get("/metrics").text
+
+
+@pytest.mark.parametrize("count", [2, 3, 8])
+def test_pictures_of_a_request_are_a_batch_though_one_is_decoded_last(
+    serving: Open, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """Each decoding tells the loop when it is done; by then its picture must wait for the batch."""
+    sizes: list[int] = []
+
+    def run(batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        if batch.any():
+            sizes.append(len(batch))
+        return np.zeros((len(batch), 3), np.float32)
+
+    client = serving(run=run, batch_size=16, batch_wait=5.0)
+    for _ in range(10):
+        files = [("images", (f"{number}.png", encoded(), "image/png")) for number in range(count)]
+        assert client.post("/v1/predict", files=files).status_code == 200
+    assert sizes == [count] * 10
+
+
+def test_class_names_that_are_no_unicode_are_told_as_they_are_printed(classifier: Classifier) -> None:
+    named = replace(classifier, class_names=("caf\udce9", "green", "red"))
+    with TestClient(create_app(named), raise_server_exceptions=False) as client:
+        answer = ask(client, encoded())
+        assert answer.status_code == 200
+        told = {each["name"] for each in answer.json()["pictures"][0]["labels"]}
+        assert told == {r"caf\udce9", "green", "red"}
+        assert client.get("/v1/model").json()["class_names"] == [r"caf\udce9", "green", "red"]
 
 
 def test_a_full_queue_refuses_and_says_when_to_come_again(serving: Open) -> None:

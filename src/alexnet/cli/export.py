@@ -56,7 +56,7 @@ def export(
     from alexnet.learning.runs import open_split_of_run
     from alexnet.terminal import agreement_table
 
-    names = read_weights(weights)[0].class_names
+    names = read_weights(weights, on_fetch=note)[0].class_names
     pictures = partial(open_split_of_run, weights, class_names=names, seed=seed)
     checked = check or calibrate
     apart = "validation" if checked is not None and is_undivided(checked) else None

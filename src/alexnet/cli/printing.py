@@ -18,8 +18,9 @@ def fail(message: str) -> NoReturn:
 
 
 def show(text: str) -> None:
-    """Print a result. A file's name need not be UTF-8: what cannot be printed is shown as \\udcff."""
-    click.echo(text.encode(errors="backslashreplace").decode())
+    """Print a result. A file's name may be of any script: what cannot be printed is shown as \\udcff."""
+    encoding = sys.stdout.encoding or "utf-8"
+    click.echo(text.encode(encoding, errors="backslashreplace").decode(encoding))
 
 
 def note(message: str) -> None:

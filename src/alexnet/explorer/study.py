@@ -23,6 +23,7 @@ from alexnet.inside.attribution import cam_layer, grad_cam
 from alexnet.learning.classifier import ranked, softmax
 from alexnet.learning.html_page import image_url
 from alexnet.learning.weights import Weights
+from alexnet.writing import printable
 
 Values = npt.NDArray[np.float32]
 
@@ -52,6 +53,7 @@ class Study:
             raise ServerError(f"{name}: an input of depth {depth}; must be 3, red, green and blue")
         self.name = name
         self.weights = weights
+        self._class_names = [printable(each) for each in weights.class_names]
         self._lock = Lock()
         self._crops: dict[str, Picture] = {}
         self._recorded: OrderedDict[str, Activations] = OrderedDict()  # the one asked for last at the end
@@ -70,7 +72,7 @@ class Study:
             cam = None
         return {
             "name": self.name,
-            "classes": list(self.weights.class_names),
+            "classes": self._class_names,
             "outcome": what_if(network).to_dict(),
             "shares": {
                 row.name: {"weights": row.weights / summary.weights, "macs": row.macs / summary.macs}
@@ -101,7 +103,7 @@ class Study:
         found = self._activations(key)
         probabilities = softmax(found.logits[None])[0]
         order = np.argsort(-probabilities, kind="stable")[:TOP]
-        labels = ranked(probabilities, self.weights.class_names, TOP)
+        labels = ranked(probabilities, self._class_names, TOP)
         return {
             "picture": image_url(_png(found.crop), "png"),
             "answers": [

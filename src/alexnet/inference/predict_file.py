@@ -169,7 +169,8 @@ def _check_same(output: Path, before: Prediction, now: Iterator[Prediction]) -> 
     if answer is None or not answer.labels:
         return
     (label,) = before.labels
-    probability = next((each.probability for each in answer.labels if each.name == label.name), 0.0)
+    now_said = {printable(each.name): each.probability for each in answer.labels}
+    probability = now_said.get(printable(label.name), 0.0)
     if abs(probability - label.probability) > _SAME:
         likeliest = answer.labels[0]
         raise OutputError(

@@ -131,6 +131,10 @@ def read_weights_file(path: str | Path) -> tuple[Description, dict[str, Floats]]
                     raise WeightsError(not_finite(name))
             return description, tensors
     except (SafetensorError, OSError) as error:
+        if path.suffix.lower() in (".onnx", ".xml"):
+            raise WeightsError(
+                f"{path}: an exported file; must be weights, such as those that it was made from"
+            ) from None
         raise WeightsError(f"{path}: not a whole safetensors file ({error}); it may be truncated") from None
     except AlexNetError as error:
         raise WeightsError(f"{path}: {error}") from None

@@ -25,6 +25,7 @@ from alexnet.server.bodies import BINARY, FORM, Bodies, Upload
 from alexnet.server.limits import COME_AGAIN, Limits
 from alexnet.server.metrics import CONTENT_TYPE, Metrics
 from alexnet.server.page import POLICY, page
+from alexnet.writing import printable
 
 MOST_LABELS = 1000
 
@@ -187,13 +188,14 @@ def create_app(
             except BusyError as error:
                 raise HTTPException(503, str(error), COME_AGAIN) from None
         metrics.unreadable.inc(sum(isinstance(each, PictureError) for each in answers))
-        return _answer(uploads, answers, classifier.class_names, top)
+        return _answer(uploads, answers, class_names, top)
 
     figures = summarize(classifier.network)
+    class_names = [printable(each) for each in classifier.class_names]  # folders' names need not be UTF-8
     model = Model(
         network=classifier.network.name,
         parameters=figures.parameters,
-        class_names=list(classifier.class_names),
+        class_names=class_names,
         view=classifier.view.to_dict(),
         limits={name: getattr(limits, name) for name in ("max_bytes", "max_pixels", "max_pictures")},
     )
