@@ -21,7 +21,7 @@ from alexnet import ExportError, Network, OutputError, WeightsError
 from alexnet.images import views
 from alexnet.images.datasets import open_split
 from alexnet.images.decode import decode
-from alexnet.images.splits import Split
+from alexnet.images.splits import LazyPictures, Split
 from alexnet.inference import export as module
 from alexnet.inference.engines import open_classifier
 from alexnet.inference.export import compare, export
@@ -272,3 +272,22 @@ print(caught)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "[1]\n"), done.stderr
+
+
+def test_pictures_that_are_odd_or_left_out_are_told(
+    weights_file: Path, pictures: Split, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    odd = Split(
+        pictures=LazyPictures([broken, *map(Path, pictures.names)], decode),
+        labels=np.concatenate([[0], pictures.labels]),
+        names=[str(broken), *pictures.names],
+        warnings=("divided anew",),
+    )
+    told: list[str] = []
+    export(weights_file, tmp_path / "m.onnx", check=odd, calibration=odd, on_progress=told.append)
+    assert told.count("divided anew") == 1
+    (left_out, again) = [each for each in told if "left out" in each]
+    assert left_out == again
+    assert left_out.startswith(f"1 of {len(odd)} cannot be read and are left out: {broken}: ")

@@ -104,17 +104,20 @@ def export(
     if not output.parent.is_dir():
         raise OutputError(f"{output}: cannot be written: No such folder; make it or choose another place")
     description, tensors = read_weights(weights)
+    splits = [each for each in (check, calibration) if each is not None]
+    for warning in dict.fromkeys(warning for each in splits for warning in each.warnings):
+        on_progress(warning)
     if check is None:
         pictures, labels = made_up(description.network), None
     else:
         on_progress("reading pictures to check it on")
-        pictures, labels = _gathered(check, description, most=CHECKED_PICTURES, workers=workers)
+        pictures, labels = _gathered(check, description, CHECKED_PICTURES, workers, on_progress)
     on_progress("torch, float32")
     reference = answers(open_classifier(weights, engine="torch", device="cpu", precision="fp32"), pictures)
     eight_bits = None
     if calibration is not None:
         on_progress("calibrating")
-        seen, _ = _gathered(calibration, description, most=CALIBRATION_PICTURES, workers=workers)
+        seen, _ = _gathered(calibration, description, CALIBRATION_PICTURES, workers, on_progress)
         ranges = calibrate(description.network, tensors, lambda: _batches(seen))
         eight_bits = _controlled(
             description.network, tensors, ranges, pictures, labels, reference, most_lost, on_progress
@@ -244,9 +247,10 @@ def _write(model: bytes, path: Path, description: Description) -> None:
 
 
 def _gathered(
-    split: Split, description: Description, *, most: int, workers: int
+    split: Split, description: Description, most: int, workers: int, on_progress: Callable[[str], None]
 ) -> tuple[Pictures, npt.NDArray[np.int64]]:
     """Up to so many pictures, evenly from the whole split, as the network takes them, and their classes."""
+    unreadable: list[str] = []
     chosen = np.unique(np.linspace(0, len(split) - 1, min(most, len(split))).astype(int))
     batches = list(
         load_batches(
@@ -255,9 +259,11 @@ def _gathered(
             shape=lambda picture: views.center(picture, description.view),
             batch_size=_BATCH,
             workers=workers,
-            on_unreadable=lambda *_: None,
+            on_unreadable=lambda _, message: unreadable.append(message),
         )
     )
+    if unreadable:
+        on_progress(f"{len(unreadable)} of {len(chosen)} cannot be read and are left out: {unreadable[0]}")
     if not batches:
         raise ExportError(f"{split.names[0]}: none of its data's pictures can be read; check the files")
     pictures, indices = (np.concatenate(each) for each in zip(*batches, strict=True))
