@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from alexnet import Network, TrainingError
+from alexnet import Network, NetworkError, TrainingError, edit
 from alexnet.inference import benchmark as module
 from alexnet.inference.benchmark import benchmark_answers, plain_torch
 from alexnet.learning.model import AlexNet
@@ -47,3 +47,8 @@ def test_no_pictures_and_no_rounds_are_refused(small: Network) -> None:
     for batch_size, rounds in ((0, 5), (1, 0)):
         with pytest.raises(TrainingError, match="both must be at least 1"):
             benchmark_answers(small, batch_size=batch_size, rounds=rounds)
+
+
+def test_a_network_of_grey_pictures_is_refused(small: Network) -> None:
+    with pytest.raises(NetworkError, match="input depth 1; must be 3"):
+        benchmark_answers(edit(small, "input=24x24x1"), batch_size=1, rounds=1)

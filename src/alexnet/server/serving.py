@@ -56,9 +56,9 @@ def serve(
 ) -> None:
     """Answer for `weights` on host:port until SIGTERM or SIGINT, and finish then what was begun.
 
-    `on_note` is told which engine is chosen, `on_listening` the address once connections are taken; port 0 is
-    any that is free. Several `processes` share the port, and the processor's cores. Raises ServerError where
-    the port cannot be had, and what `open_classifier` raises.
+    `on_note` is told which engine is chosen and what is fetched, `on_listening` the address once connections
+    are taken; port 0 is any that is free. Several `processes` share the port, and the processor's cores.
+    Raises ServerError where the port cannot be had, and what `open_classifier` raises.
     """
     if processes < 1:
         raise ServerError(f"processes: {processes}; must be at least 1")
@@ -74,7 +74,9 @@ def serve(
         threads=None if processes == 1 else max(available_cores() // processes, 1),
     )
     with bind(host, port) as listening:
-        app = open_app(on_note=on_note)  # what is wrong is told here, whatever process answers
+        app = open_app(
+            on_note=on_note, on_fetch=on_note
+        )  # what is wrong is told here, whatever process answers
         try:
             listening.listen(_BACKLOG)
         except OSError as error:  # another was quicker
