@@ -211,8 +211,8 @@ def receptive_field(layer: Layer, entering: Shape, before: ReceptiveField) -> Re
 def _widest_adaptive_window(side: int, count: int) -> int:
     """Pixels of the widest of `count` windows over `side`: each begins rounded down and ends rounded up.
 
-    In lowest terms, side s and count c, every remainder of i s by c is some window's; its window has
-    ceil((remainder + s) / c) pixels, most of them with the largest, c - 1.
+    In lowest terms, side s and count c, every remainder of i s by c is some window's, which has
+    ceil((remainder + s) / c) pixels: the widest is that of the largest remainder, c - 1.
     """
     common = gcd(side, count)
     side, count = side // common, count // common

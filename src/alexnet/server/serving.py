@@ -74,9 +74,8 @@ def serve(
         threads=None if processes == 1 else max(available_cores() // processes, 1),
     )
     with bind(host, port) as listening:
-        app = open_app(
-            on_note=on_note, on_fetch=on_note
-        )  # what is wrong is told here, whatever process answers
+        # What is wrong is told here, whatever process answers.
+        app = open_app(on_note=on_note, on_fetch=on_note)
         try:
             listening.listen(_BACKLOG)
         except OSError as error:  # another was quicker
