@@ -129,13 +129,13 @@ def _begins_beyond(size: int, layer: Conv | MaxPool, window: int) -> bool:
 
 def output_shape(layer: Layer, entering: Shape) -> Shape | Misfit:
     """The shape that `layer` makes of `entering`, or why it cannot."""
+    if isinstance(layer, Conv | MaxPool | AdaptiveAvgPool | LocalResponseNorm) and len(entering) != 3:
+        return Misfit(
+            reason=f"{layer.kind} takes a volume, got a vector of {shape_text(entering)}",
+            remedy="put it before the flatten layer",
+        )
     match layer:
         case Conv() | MaxPool():
-            if len(entering) != 3:
-                return Misfit(
-                    reason=f"{layer.kind} takes a volume, got a vector of {shape_text(entering)}",
-                    remedy="put it before the flatten layer",
-                )
             height, width = (windows(size, layer) for size in entering[:2])
             if not (height and width):
                 padded = f" with padding {layer.padding} on each side" if layer.padding else ""
@@ -150,20 +150,8 @@ def output_shape(layer: Layer, entering: Shape) -> Shape | Misfit:
                 )
             return (height, width, layer.filters if isinstance(layer, Conv) else entering[2])
         case AdaptiveAvgPool():
-            if len(entering) != 3:
-                return Misfit(
-                    reason=f"{layer.kind} takes a volume, got a vector of {shape_text(entering)}",
-                    remedy="put it before the flatten layer",
-                )
             return (layer.size, layer.size, entering[2])
-        case LocalResponseNorm():
-            if len(entering) != 3:
-                return Misfit(
-                    reason=f"{layer.kind} takes a volume, got a vector of {shape_text(entering)}",
-                    remedy="put it before the flatten layer",
-                )
-            return entering
-        case ReLU() | Dropout():
+        case LocalResponseNorm() | ReLU() | Dropout():
             return entering
         case Flatten():
             return (prod(entering),)

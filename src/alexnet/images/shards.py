@@ -245,6 +245,8 @@ def _read(url: str, class_names: Sequence[str]) -> Iterator[_Sample]:
     """Read one shard from its beginning to its end."""
     tar = _webdataset().tariterators
     numbers = {name: number for number, name in enumerate(class_names)}
+    # Where classes are called by other numbers than their own, a number is a name.
+    named = any(each.isdecimal() and each != str(number) for each, number in numbers.items())
     try:
         with closing(_open(url)) as stream:
             for sample in tar.group_by_keys(tar.tar_file_expander([{"url": url, "stream": stream}])):
@@ -252,7 +254,7 @@ def _read(url: str, class_names: Sequence[str]) -> Iterator[_Sample]:
                 pictures = [suffix for suffix in sample if f".{suffix}" in PICTURE_SUFFIXES]
                 if not pictures:
                     continue
-                label = _label(name, sample.get("cls"), numbers)
+                label = _label(name, sample.get("cls"), numbers, named=named)
                 yield _Sample(name=f"{name}.{pictures[0]}", picture=sample[pictures[0]], label=label)
     except (OSError, EOFError, ValueError, tarfile.TarError, zlib.error) as error:
         raise DataError(f"{url}: cannot be read ({_reason(error)}); it must be a whole tar file") from error
@@ -265,12 +267,10 @@ def _reason(error: Exception) -> str:
     return f"{ended[1]}: {ended[2]}" if ended else " ".join(reason.split())
 
 
-def _label(name: str, content: bytes | None, numbers: dict[str, int]) -> int:
+def _label(name: str, content: bytes | None, numbers: dict[str, int], *, named: bool) -> int:
     if content is None:
         raise DataError(f"{name}: no label; a file {Path(name).name}.cls must follow or precede the picture")
     text = content.decode(errors="replace").strip()
-    # Where classes are called by other numbers than their own, a number is a name.
-    named = any(each.isdecimal() and each != str(number) for each, number in numbers.items())
     is_number = re.fullmatch(r"[0-9]{1,9}", text) is not None and not named
     label = int(text) if is_number else numbers.get(text, -1)
     if not 0 <= label < len(numbers):
