@@ -10,6 +10,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from select import select
 from time import perf_counter
@@ -117,13 +118,16 @@ _WORKER = """
 import json, os, signal, sys
 import alexnet.cli
 from alexnet.learning import loop
-plain = loop.training_step
-def counted(*arguments, **settings):
-    told["steps"] -= 1
-    if not told["steps"]:
-        signal.raise_signal(told["signal"])
-    return plain(*arguments, **settings)
-loop.training_step = counted
+def counted(name):
+    plain = getattr(loop, name)
+    def count(*arguments, **settings):
+        told[name] = told.get(name, 0) - 1
+        if not told[name]:
+            signal.raise_signal(told["signal"])
+        return plain(*arguments, **settings)
+    setattr(loop, name, count)
+counted("training_step")
+counted("evaluate")
 for line in sys.stdin:
     told = json.loads(line)
     os.environ.update(told["environment"])
@@ -135,7 +139,7 @@ for line in sys.stdin:
             code = end.code
     print(code, file=sys.__stdout__, flush=True)
 """
-"""Runs one command after the other, and sends itself a signal in one of its steps, where that is wanted."""
+"""Runs one command after the other, and sends itself a signal in a step or validation where it is told to."""
 
 
 @pytest.fixture(scope="module")
@@ -205,18 +209,21 @@ def together(
 ) -> Callable[..., list[tuple[int, str]]]:
     """Run a command in so many processes; the exit code of each and what it said.
 
-    `sent` has, by rank, the step of this start in which it gets a signal, and which.
+    `sent` has, by rank, the step of this start in which it gets a signal, or the validation, and which.
     """
 
     def together(
-        count: int, arguments: list[str], sent: dict[int, tuple[int, int]] | None = None
+        count: int,
+        arguments: list[str],
+        sent: dict[int, tuple[int, int]] | None = None,
+        during: str = "training_step",
     ) -> list[tuple[int, str]]:
         port = str(free_port())
         for rank, worker in enumerate(workers[:count]):
             own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count)}
             shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port} | cache
             steps, number = (sent or {}).get(rank, (0, 0))
-            told: dict[str, Any] = {"arguments": arguments, "steps": steps, "signal": number}
+            told: dict[str, Any] = {"arguments": arguments, during: steps, "signal": number}
             told |= {"environment": own | shared, "stderr": str(tmp_path / f"{rank}")}
             assert worker.stdin is not None
             worker.stdin.write(json.dumps(told).encode() + b"\n")
@@ -462,7 +469,7 @@ LONG = ("--epochs", "30", "--checkpoint", "0s")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", [1, 12])  # five an epoch; a line of steps.csv is of ten
+@pytest.mark.parametrize(("step", "trained"), [(1, 8), (12, 36 + 36 + 8 + 8)])  # five an epoch
 @pytest.mark.parametrize("to", [0, 1])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_to_one_stops_all_and_together_they_go_on(
@@ -474,12 +481,39 @@ def test_a_signal_to_one_stops_all_and_together_they_go_on(
     code: int,
     to: int,
     step: int,
+    trained: int,
 ) -> None:
+    """At the end of that step: who started them may not wait for long before it kills them."""
     ended = together(2, arguments(tmp_path / "run", "--epochs", "4"), {to: (step, number)})
     assert [each for each, _ in ended] == [code, 0], ended
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["pictures_trained"] == trained
     ended = together(2, arguments(tmp_path / "run", "--epochs", "4"))
     assert [each for each, _ in ended] == [0, 0], ended
     assert_alike(undisturbed(2, "--epochs", "4"), tmp_path / "run")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("val", [5, 2])  # of each of three classes: shared, and judged by each
+@pytest.mark.parametrize("to", [0, 1])
+def test_sigterm_to_one_while_it_validates_stops_all_and_together_they_go_on(
+    together: Callable[..., list[tuple[int, str]]],
+    arguments: Callable[..., list[str]],
+    paint: Callable[..., Path],
+    tmp_path: Path,
+    to: int,
+    val: int,
+) -> None:
+    paint(tmp_path / "photos" / "train", count=12)
+    paint(tmp_path / "photos" / "val", count=val)
+    command = partial(arguments, data=tmp_path / "photos")
+    assert [each for each, _ in together(2, command(tmp_path / "plain"))] == [0, 0]
+    folder = tmp_path / "run"
+    ended = together(2, command(folder), {to: (2, signal.SIGTERM)}, "evaluate")
+    assert [each for each, _ in ended] == [143, 0], ended
+    assert len(figures(folder / "metrics.csv")["epoch"]) == 1  # the second is not judged yet
+    assert json.loads((folder / "run.json").read_text())["pictures_trained"] == 72
+    assert [each for each, _ in together(2, command(folder))] == [0, 0]
+    assert_alike(tmp_path / "plain", folder)
 
 
 _NOTED = """

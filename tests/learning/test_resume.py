@@ -306,6 +306,62 @@ def test_a_part_that_the_clock_ended_is_not_the_best_of_a_run_that_goes_on(
     assert_same(run().output, expected)
 
 
+def test_a_part_that_the_clock_ended_ends_the_run_although_validation_was_quick(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Less is kept free for validation then, and time would be left: the rate has come to its end, though."""
+    end = 2 * STEPS + 3
+    share = Limit.share
+    monkeypatch.setattr(Limit, "share", lambda limit, steps: 1.0 if steps == end else share(limit, steps))
+    history = run()
+    assert [each.pictures for each in history.epochs] == [36, 72, 72 + 3 * 5]
+
+
+def test_best_weights_that_came_after_the_state_are_none_of_a_run_that_goes_on_otherwise(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accuracies(monkeypatch, [9, 9])
+    first = run(on_progress=at(IN_EPOCH, terminate)).output
+    expected = (first / "best.safetensors").read_bytes()
+    accuracies(monkeypatch, [4, 3])
+    with pytest.raises(Killed):
+        run(on_progress=at(2 * (STEPS + 1), kill), checkpoint_seconds=1e9)
+    assert (first / "best.safetensors").read_bytes() != expected
+    accuracies(monkeypatch, [10] * (EPOCHS - 1) + [9])  # the last is that of the best, judged again
+    history = run(recipe=replace(RECIPE, learning_rate=0.01), checkpoint_seconds=1e9)
+    assert (first / "best.safetensors").read_bytes() == expected
+    assert json.loads((first / "run.json").read_text())["best_validation_top1"] == 9 / 18
+    assert history.best is not None
+    assert history.best.top(1) == 9 / 18
+    assert outcome(first)["files"] == FILES
+
+
+def test_best_weights_of_before_are_not_taken_where_the_state_is_newer(
+    run: Run, undisturbed: dict[str, Any]
+) -> None:
+    """A kill came after the state was saved and before they were removed."""
+    folder = run(on_progress=at(IN_EPOCH, terminate)).output
+    before = (folder / "best.safetensors").read_bytes()
+    assert_same(run().output, undisturbed)
+    (folder / "best-before.safetensors").write_bytes(before)
+    assert_same(run().output, undisturbed)
+    # Another came before the second of both names was there: they are the same file.
+    (folder / "best-before.safetensors").hardlink_to(folder / "best.safetensors")
+    assert_same(run().output, undisturbed)
+
+
+def test_best_weights_that_are_gone_are_those_of_the_next_epoch(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accuracies(monkeypatch, [4, 9, 8])
+    folder = run(on_progress=at(IN_EPOCH, terminate)).output
+    (folder / "best.safetensors").unlink()
+    run(on_progress=at(2 * (STEPS + 1), terminate))
+    described = json.loads((folder / "run.json").read_text())
+    assert described["best_validation_top1"] == 10 / 18
+    assert load_weights(folder / "best.safetensors").metrics["validation_top1"] == 10 / 18
+
+
 @pytest.mark.parametrize("step", [1, 7])  # of the third epoch, at whose end the mean would begin to count
 def test_what_is_saved_is_what_was_judged(run: Run, pictures: Path, step: int) -> None:
     history = run(on_progress=at(2 * (STEPS + 1) + step, interrupt))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -41,6 +41,7 @@ from alexnet.learning.step import (
     training_step,
 )
 from alexnet.learning.weights import Weights, load_weights, save_weights, torch_classifier
+from alexnet.learning.weights_file import read_metrics
 from alexnet.writing import link_whole
 
 STEPS_A_LINE = 10  # of steps.csv
@@ -96,7 +97,6 @@ class Loop:
     small_epochs: int = 0  # how many had ended before pictures had grown to the network's own size
     interrupted: bool = False
     over: bool = False
-    cut_short: bool = False  # whether the last epoch was cut short
     terminated: bool = False  # by SIGTERM to this or another process: what all of them know
     twins: tuple[str, ...] = ()  # a line on pictures that are in both splits
     unreadable: dict[str, str] = field(default_factory=dict)  # validation pictures, and why
@@ -149,8 +149,6 @@ class Loop:
             )
         if self.processes.leads and not self.interrupted:
             remove_before(self.folder)
-            if not self.cut_short:  # else the run may go on from its state, which is from before that part
-                (self.folder / runs.BEST_BEFORE).unlink(missing_ok=True)
         best = self._best_report()  # judging comes across what cannot be read
         skipped = self._skipped()
         if skipped and self.processes.leads:
@@ -257,24 +255,22 @@ class Loop:
         # Reading a figure from a GPU waits for it: not at every step.
         if line_is_full or self.feed.device.type == "cpu":
             self._tell("training")
-        # All processes save and stop at the same step, and ask each other at the same steps only.
-        if self.processes.count == 1 or line_is_full:
-            stop = self._is_stopped()
-            if stop or self._is_due():
-                self._checkpoint()
-            if stop:
-                raise KeyboardInterrupt
+        stop, due = self._asked()
+        if stop or due:
+            self._checkpoint()
+        if stop:
+            raise KeyboardInterrupt
 
-    def _is_stopped(self) -> bool:
-        """Whether Ctrl-C or SIGTERM came, to any process: then all are in it."""
-        told = self.processes.gather((self.interrupts.count > 0, self.interrupts.terminated))
-        self.terminated = any(terminated for _, terminated in told)
-        return any(map(any, told))
+    def _asked(self) -> tuple[bool, bool]:
+        """Whether to stop, by a signal to any process, and whether to save, by the leading one's clock.
 
-    def _is_due(self) -> bool:
-        """Whether to save the state now, by the leading process's clock."""
-        due = perf_counter() - self.saved_at >= self.checkpoint_seconds
-        return self.processes.agree_on(lambda: due)
+        All processes stop and save at the same step.
+        """
+        due = self.processes.leads and perf_counter() - self.saved_at >= self.checkpoint_seconds
+        interrupted, self.terminated, due = self.processes.any_of(
+            self.interrupts.count > 0, self.interrupts.terminated, due
+        )
+        return interrupted or self.terminated, due
 
     @torch.no_grad()
     def _add_to_average(self) -> None:
@@ -360,7 +356,7 @@ class Loop:
         rate, started = tally.rate(), perf_counter()
         kept = self._kept()
         report, whole = None, self.step == self.feed.steps
-        self.cut_short, grown = not whole, self._size(self.step - 1) == self.sizes[-1]
+        grown = self._size(self.step - 1) == self.sizes[-1]
         try:
             self._tell("interrupted" if self.interrupted else "validation")
             report = self._validate(kept)
@@ -369,7 +365,7 @@ class Loop:
             self.interrupted = self.over = True
             if whole:  # a run that goes on validates it after all
                 self._checkpoint()
-            self.terminated = self.interrupts.terminated
+            self._asked()
             if self.terminated:
                 return
         if report is not None:
@@ -397,12 +393,13 @@ class Loop:
             self.best, self.best_top1 = report, report.top(1)
         if self.processes.leads and line.epoch == 1 and whole:
             self._look_for_twins()
-        self.interrupted = self._is_stopped() or self.interrupted
+        stop, due = self._asked()
+        self.interrupted = stop or self.interrupted
         if self.processes.leads:
-            self._save(kept, best=improved or not (self.folder / runs.BEST).exists(), whole=whole)
-        self.over = self._is_over()
+            self._save(kept, best=improved or not (self.folder / runs.BEST).exists())
+        self.over = self._is_over() or not whole
         # Of an epoch that was cut short, the state is from before this.
-        if whole and report is not None and (self.over or self._is_due()):
+        if whole and report is not None and (self.over or due):
             self._checkpoint()
 
     def _look_for_twins(self) -> None:
@@ -419,18 +416,24 @@ class Loop:
         return Weights(model=model, class_names=self.data.class_names, view=self.feed.view, metrics=metrics)
 
     def _validate(self, model: AlexNet) -> Report:
+        """Judge by the validation pictures; KeyboardInterrupt in all processes where one was told to stop."""
         split = self.centres or self.data.validation
         shared = self.processes.count > 1 and len(split) >= 4 * self.processes.count
         chosen = np.arange(len(split))
         if shared:
             chosen = chosen[self.processes.rank :: self.processes.count]
 
-        report = self._judged(
-            self._weights(model, {}),
-            split.subset(chosen.tolist()) if shared else split,
-            on_progress=self._stop_if_insisted,
-            on_unreadable=lambda index, message: self._leave_out(split.names[chosen[index]], message),
-        )
+        report = None
+        with suppress(KeyboardInterrupt):
+            report = self._judged(
+                self._weights(model, {}),
+                split.subset(chosen.tolist()) if shared else split,
+                on_progress=self._stop_if_insisted,
+                on_unreadable=lambda index, message: self._leave_out(split.names[chosen[index]], message),
+            )
+        (stopped,) = self.processes.any_of(report is None)
+        if report is None or stopped:
+            raise KeyboardInterrupt
         return self._joined(report, chosen) if shared else self.processes.agree_on(lambda: report)
 
     def _joined(self, report: Report, chosen: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Report:
@@ -443,7 +446,7 @@ class Loop:
         )
 
     def _stop_if_insisted(self, _: int) -> None:
-        if self.processes.count == 1 and (self.interrupts.count > 1 or self.interrupts.terminated):
+        if self.interrupts.count > 1 or self.interrupts.terminated:
             raise KeyboardInterrupt
 
     def _best_report(self) -> Report | None:
@@ -488,7 +491,7 @@ class Loop:
 
     # --- on disk
 
-    def _save(self, model: AlexNet, *, best: bool, whole: bool) -> None:
+    def _save(self, model: AlexNet, *, best: bool) -> None:
         last = self.epochs[-1]
         metrics = {
             "epoch": last.epoch,
@@ -497,10 +500,11 @@ class Loop:
         }
         save_weights(self.folder / runs.LAST, self._weights(model, metrics))
         if best:
-            if not whole and (self.folder / runs.BEST).exists():
-                # Should the run go on, this part of an epoch is none of it.
-                link_whole(self.folder / runs.BEST_BEFORE, self.folder / runs.BEST)
-            link_whole(self.folder / runs.BEST, self.folder / runs.LAST)
+            kept, before = self.folder / runs.BEST, self.folder / runs.BEST_BEFORE
+            if kept.exists() and not before.exists():
+                # Should the run go on from its state, all that came after that is none of it.
+                link_whole(before, kept)
+            link_whole(kept, self.folder / runs.LAST)
         runs.write_lines(self.folder / runs.METRICS, self.epochs)
         runs.write_lines(self.folder / runs.STEPS, self.lines)
         self._describe()
@@ -555,6 +559,7 @@ class Loop:
                 small_epochs=self.small_epochs,
             ),
         )
+        (self.folder / runs.BEST_BEFORE).unlink(missing_ok=True)
 
     @torch.no_grad()
     def take_up(self, state: State) -> None:
@@ -580,9 +585,8 @@ class Loop:
                 for number, parameter in enumerate(self.optimizer.parameters())
             ]
         )
-        if self.processes.leads and (self.folder / runs.BEST_BEFORE).exists():
-            (self.folder / runs.BEST_BEFORE).replace(self.folder / runs.BEST)
-        self.step, self.pictures, self.best_top1 = state.step, state.pictures, state.best
+        self.step, self.pictures = state.step, state.pictures
+        self.best_top1 = state.best if self.processes.agree_on(lambda: self._has_best_of(state)) else None
         self.optimizer.rate = state.learning_rate
         self.limit.validation_seconds, self.twins = state.validation_seconds, state.twins
         self.epochs, self.lines = list(state.epochs), list(state.lines)
@@ -590,3 +594,13 @@ class Loop:
         self.tally, self.few = state.tally.to(self.feed.device), state.few.to(self.feed.device)
         if not self.processes.leads:  # the sums so far are the leading process's
             self.tally, self.few = Tally.on(self.feed.device), Tally.on(self.feed.device)
+
+    def _has_best_of(self, state: State) -> bool:
+        """Whether the best weights up to the state are there; those that came after it are put away."""
+        best, before = self.folder / runs.BEST, self.folder / runs.BEST_BEFORE
+        as_good = {each.pictures for each in state.epochs if each.validation_accuracy == state.best}
+        found = {each: read_metrics(each).get("pictures") in as_good for each in (best, before)}
+        if found[before] and not found[best]:
+            before.replace(best)
+        before.unlink(missing_ok=True)
+        return state.best is not None and any(found.values())

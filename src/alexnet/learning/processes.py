@@ -60,6 +60,14 @@ class Processes:
             distributed.all_reduce(each)
         return replace(tally, loss=loss, right=right, pictures=int(pictures))
 
+    def any_of(self, *flags: bool) -> tuple[bool, ...]:
+        """Whether a process has raised each of these: cheap enough to be asked at every step."""
+        if self.count == 1:
+            return flags
+        told = torch.tensor(flags, dtype=torch.uint8)
+        distributed.all_reduce(told, distributed.ReduceOp.MAX)
+        return tuple(map(bool, told.tolist()))
+
     def gather(self, value: Value) -> list[Value]:
         """Every process's value, by rank."""
         if self.count == 1:

@@ -30,7 +30,7 @@ from alexnet.writing import lock, write_whole
 
 RUNS = "runs"  # where the folders of runs are made that were given no place
 BEST = "best.safetensors"
-BEST_BEFORE = "best-before.safetensors"  # the best of whole epochs, where a part of one was better
+BEST_BEFORE = "best-before.safetensors"  # that of the newest state, where a better one has come since
 LAST = "last.safetensors"
 METRICS = "metrics.csv"  # a line an epoch
 STEPS = "steps.csv"  # a line every few steps

@@ -104,6 +104,15 @@ def is_weights_file(path: str | Path) -> bool:
         return False
 
 
+def read_metrics(path: str | Path) -> Mapping[str, Any]:
+    """What was measured when the weights were saved; nothing of a file that is damaged or not there."""
+    try:
+        with safe_open(path, framework="numpy") as opened:
+            return Description.from_json((opened.metadata() or {}).get(KEY, "")).metrics
+    except (SafetensorError, OSError, AlexNetError):
+        return {}
+
+
 def read_weights_file(path: str | Path) -> tuple[Description, dict[str, Floats]]:
     """What the file says of itself, and its tensors by name.
 
