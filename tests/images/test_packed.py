@@ -24,11 +24,12 @@ from alexnet.images.datasets import open_dataset
 from alexnet.images.decode import Picture, decode
 from alexnet.images.packed import Form, PackedPictures, centred, pack, whole
 from alexnet.images.splits import LazyPictures, Split
+from alexnet.images.twins import thumbnails
 from alexnet.images.views import View, center
 
 Start = tuple[list[str], dict[str, str]]
 SIDE = 8
-RECORD = SIDE * SIDE * 3
+RECORD = SIDE * SIDE * 3 + 11 * 11  # with a thumbnail
 ENTRY = 64  # bytes of the index for each record
 WHOLE = whole(SIDE)
 
@@ -626,6 +627,36 @@ def test_filling_comes_to_all_of_them_and_tells_how_far_it_is(photos: Photos, wo
         assert len(photos.decoded) == 155
 
 
+def test_filling_is_of_those_chosen_and_ends_where_it_is_told_to(photos: Photos) -> None:
+    for index in range(150):
+        photos.paint(f"more{index}.png", seed=index)
+    with photos.open() as packed:
+        packed.fill(np.arange(0, 100, 2), workers=0)
+        assert len(photos.decoded) == packed.packed == 50
+        packed.fill(workers=0, go_on=lambda: packed.packed < 90)
+        assert 90 <= packed.packed < len(packed) - 10
+
+
+def test_thumbnails_are_those_of_the_whole_pictures_packed_or_not(photos: Photos) -> None:
+    (photos.folder / "c.png").write_bytes(b"nothing")
+    split = photos.split()
+    expected = thumbnails(split.pictures)
+    assert (expected.reshape(len(split), -1).max(axis=1) > 0).tolist() == [
+        Path(name).stem != "c" for name in split.names
+    ]
+    with photos.open(split) as packed:
+        packed[1]
+        for _ in range(2):
+            found = packed.thumbnails()
+            assert found is not None
+            np.testing.assert_array_equal(found, expected)
+            packed.fill(workers=0)
+        photos.decoded.clear()
+        packed.thumbnails()
+        assert photos.decoded == []
+        assert packed.thumbnails(go_on=lambda: False) is None
+
+
 def test_many_threads_may_ask_for_the_same_pictures(photos: Photos) -> None:
     split = photos.split()
     faults: list[BaseException] = []
@@ -727,11 +758,11 @@ def test_all_forms_of_the_pictures_lie_in_one_folder_and_do_each_other_no_harm(p
 @pytest.mark.parametrize(
     ("form", "size"), [(whole(7), 7 * 7 * 3), (centred(View(height=4, width=6, resize=9)), 4 * 6 * 3)]
 )
-def test_a_record_is_as_large_as_its_pixels(photos: Photos, form: Form, size: int) -> None:
+def test_a_record_is_as_large_as_its_pixels_and_its_thumbnail(photos: Photos, form: Form, size: int) -> None:
     assert form.bytes == size
     with photos.open(form=form) as packed:
         packed.fill(workers=0)
-    assert photos.file("records").stat().st_size == 5 * size
+    assert photos.file("records").stat().st_size == 5 * (size + 11 * 11)
 
 
 FILL = """

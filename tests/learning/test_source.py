@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from time import perf_counter, sleep
 
 import numpy as np
 import numpy.typing as npt
@@ -126,12 +128,28 @@ def test_validation_pictures_are_kept_as_the_view_has_them(coloured: Path) -> No
     data, view = open_dataset(coloured), View.of(20, 24)
     centres = open_centres(data, view, on_notice=no_notice)
     assert centres is not None
-    assert (list(centres.names), centres.labels.tolist()) == (
+    assert (list(centres.split.names), centres.split.labels.tolist()) == (
         list(data.validation.names),
         data.validation.labels.tolist(),
     )
-    for kept, picture in zip(centres.pictures, data.validation.pictures, strict=True):
+    for kept, picture in zip(centres.split.pictures, data.validation.pictures, strict=True):
         np.testing.assert_array_equal(kept, center(picture, view))
+
+
+def test_validation_pictures_are_decoded_while_something_else_is_done(coloured: Path) -> None:
+    data, view = open_dataset(coloured), View.of(20, 24)
+    centres = open_centres(data, view, on_notice=no_notice)
+    assert centres is not None
+    wanted = np.arange(1, len(data.validation), 2)
+    with centres.decoded_ahead(wanted):
+        begin = perf_counter()
+        while centres.packed.packed < len(wanted):
+            assert perf_counter() - begin < 60
+            sleep(0.01)
+    assert centres.packed.packed == len(wanted)
+    with centres.decoded_ahead(np.arange(0, len(data.validation), 2)) as stop:
+        stop()
+        assert not [each for each in threading.enumerate() if each.name == "alexnet-validation"]
 
 
 def test_framed_pictures_are_kept_nowhere(cache: Path) -> None:
@@ -150,15 +168,16 @@ def test_validation_pictures_that_are_trained_on_as_well_are_named(tmp_path: Pat
         image.save(tmp_path / f"{name}.jpg", quality=95 - 5 * number)
     data, view = open_dataset(tmp_path), View.of(24, 24)
     source = open_source(data, view, on_notice=no_notice)
-    told = find_twins(data, source)
+    told = find_twins(data, source, open_centres(data, view, on_notice=no_notice))
     assert told is not None
     assert told.startswith(f"{data.name}: 1 validation picture")
     assert all(str(tmp_path / f"{name}.jpg") in told for name in ("train/a/one", "val/a/one, smaller"))
     assert "two" not in told
     assert "other" not in told
     others = replace(data, validation=data.validation.subset([1]))
-    assert find_twins(others, source) is None
-    assert find_twins(replace(data, tight=True), source) is None  # framed alike, they look alike
+    centres = open_centres(others, view, on_notice=lambda _: None)
+    assert find_twins(others, source, centres) is None
+    assert find_twins(data, source, None) is None  # framed already, and alike for that
 
 
 # --- colours ----------------------------------------------------------------------------------------------

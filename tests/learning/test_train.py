@@ -9,10 +9,11 @@ import math
 import os
 import signal
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any, Literal
 
 import numpy as np
@@ -31,6 +32,8 @@ from alexnet.learning import augment, loop
 from alexnet.learning.evaluate import evaluate
 from alexnet.learning.progress import Progress
 from alexnet.learning.recipe import DROPS, PLATEAU_EPOCHS, Recipe
+from alexnet.learning.source import Centres
+from alexnet.learning.state import load_state
 from alexnet.learning.step import training_step
 from alexnet.learning.train import History, Transfer, train
 from alexnet.learning.weights import load_weights
@@ -392,6 +395,28 @@ def test_a_time_limit_ends_the_run_near_it_with_the_rate_at_zero(run: Run, limit
     assert history.steps[-1].learning_rate < 0.02 * 0.2  # the last step may be long before the end
     assert max(step.learning_rate for step in history.steps) > 0.02 * 0.9
     assert history.best is not None
+
+
+@pytest.mark.parametrize(("decodes", "least", "most"), [(True, 0.0, 0.5), (False, 0.5, 60.0)])
+def test_time_is_kept_free_for_a_validation_that_decodes_nothing_any_more(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, decodes: bool, least: float, most: float
+) -> None:
+    """Had it decoded, the time that it took would say nothing about the last one."""
+    if decodes:
+        monkeypatch.setenv("ALEXNET_CACHE", str(tmp_path / "cache"))
+    else:
+        run("before", epochs=1)
+    monkeypatch.setattr(Centres, "decoded_ahead", lambda *_: nullcontext(lambda: None))
+
+    def slow(*arguments: Any, **settings: Any) -> object:
+        sleep(0.5)
+        return evaluate(*arguments, **settings)
+
+    monkeypatch.setattr(loop, "evaluate", slow)
+    history = run(epochs=1)
+    state = load_state(history.output, on_notice=pytest.fail)
+    assert state is not None
+    assert least <= state.validation_seconds < most
 
 
 def test_whichever_limit_comes_first_ends_the_run(run: Run) -> None:

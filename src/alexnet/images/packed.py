@@ -1,7 +1,8 @@
 """Pictures that are decoded once: kept as raw pixels on disk, and read at memory speed from then on.
 
 To train on, the whole picture is kept, stretched to a square, so that any crop can be cut out of it later. It
-is made the first time that the picture is asked for. How it lies on the disk is `pack_file`'s matter.
+is made the first time that the picture is asked for, and with it a thumbnail, by which `twins` knows pictures
+again. How they lie on the disk is `pack_file`'s matter.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import struct
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -26,9 +27,10 @@ from alexnet.images.batches import load_batches
 from alexnet.images.decode import Picture
 from alexnet.images.pack_file import PATH_BYTES, Changes, PackFile, Record
 from alexnet.images.splits import LazyPictures, Split
+from alexnet.images.twins import SIDE, thumbnail
 from alexnet.images.views import View, center, resized
 
-FORMAT = 1
+FORMAT = 2
 """Part of the files' name: to be raised when the same file is decoded or stretched to other pixels, or lies
 on the disk in another way."""
 
@@ -48,6 +50,11 @@ class Form:
     def bytes(self) -> int:
         """Of a picture."""
         return self.size[0] * self.size[1] * 3
+
+    @property
+    def record_bytes(self) -> int:
+        """Of a picture and its thumbnail."""
+        return self.bytes + SIDE * SIDE
 
 
 def whole(side: int) -> Form:
@@ -131,29 +138,57 @@ class PackedPictures(Sequence[Picture]):
         """Return index and reason of the pictures that are known not to be readable, in order."""
         return sorted(self._reasons.copy().items())  # a copy, as other threads add to it
 
-    def fill(self, *, workers: int, on_progress: Callable[[int], None] = lambda _: None) -> None:
-        """Decode now what is not packed yet; `on_progress` is told of `packed` now and then.
+    def fill(
+        self,
+        chosen: npt.NDArray[np.int64] | None = None,
+        *,
+        workers: int,
+        on_progress: Callable[[int], None] = lambda _: None,
+        go_on: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Decode now what is not packed yet, of those chosen; `on_progress` is told of `packed` now and then.
 
-        It ends early where nothing more can be kept. `workers` threads do it: on two cores, two processes
-        decoded 1.35 times as many pictures of 224 × 224 a second as two threads, 1.15 times as many of
-        500 × 375 and as many of 1000 × 750, not counting the second that they took to start.
+        It ends early where nothing more can be kept, and where `go_on`, asked as often, says no. `workers`
+        threads do it: on two cores, two processes decoded 1.35 times as many pictures of 224 × 224 a second
+        as two threads, 1.15 times as many of 500 × 375 and as many of 1000 × 750, not counting the second
+        that they took to start.
         """
         if self._file is None:
             return
+        wanted = np.arange(len(self)) if chosen is None else chosen
         batches = load_batches(
             self,
-            np.flatnonzero(~self._done).tolist(),
+            wanted[~self._done[wanted]].tolist(),
             shape=lambda square: square[:1, :1],  # nobody looks at these batches
-            batch_size=64,
+            batch_size=32,
             workers=workers,
             on_unreadable=lambda *_: None,  # they are remembered
         )
         with closing(batches):
             for _ in batches:
                 on_progress(self.packed)
-                if self._refused.locked():
+                if self._refused.locked() or not go_on():
                     return
         on_progress(self.packed)
+
+    def thumbnails(self, *, go_on: Callable[[], bool] = lambda: True) -> npt.NDArray[np.uint8] | None:
+        """Return `twins.thumbnails` of the whole pictures, (N, SIDE, SIDE); None once `go_on` says no.
+
+        Only what is not packed is decoded for it.
+        """
+        small = np.zeros((len(self), SIDE, SIDE), np.uint8)
+        for index in range(len(self)):
+            if not go_on():
+                return None
+            record = self._record(index)
+            with suppress(PictureError):
+                if record is not None:
+                    small[index] = np.frombuffer(record.content, np.uint8, offset=self._form.bytes).reshape(
+                        SIDE, SIDE
+                    )
+                elif index not in self._reasons:
+                    small[index] = thumbnail(self._split.pictures[index])
+        return small
 
     def close(self) -> None:
         """Close the pack."""
@@ -161,7 +196,8 @@ class PackedPictures(Sequence[Picture]):
         if file is not None:
             file.close()
 
-    def _stored(self, index: int) -> Picture | None:
+    def _record(self, index: int) -> Record | None:
+        """What is packed of a picture that can be read."""
         record = self._file.read(index) if self._file is not None else None
         if record is None:
             return None
@@ -170,7 +206,13 @@ class PackedPictures(Sequence[Picture]):
             self._reasons[index] = record.content.decode(errors="replace")
             return None
         self._aspects[index] = record.aspect
-        return np.frombuffer(record.content, np.uint8).reshape(*self._form.size, 3)
+        return record
+
+    def _stored(self, index: int) -> Picture | None:
+        record = self._record(index)
+        if record is None:
+            return None
+        return np.frombuffer(record.content, np.uint8, self._form.bytes).reshape(*self._form.size, 3)
 
     def _decode(self, index: int) -> Picture:
         try:
@@ -185,7 +227,8 @@ class PackedPictures(Sequence[Picture]):
         square = self._form.make(picture)
         aspect = picture.shape[1] / picture.shape[0]
         self._aspects[index] = aspect
-        if self._keep(index, Record(content=square.tobytes(), readable=True, aspect=aspect)):
+        content = square.tobytes() + thumbnail(picture).tobytes()
+        if self._keep(index, Record(content=content, readable=True, aspect=aspect)):
             self._done[index] = True
         return square
 
@@ -221,12 +264,12 @@ def pack(
     """
 
     def refused(error: OSError) -> None:
-        on_notice(_refusal(error, folder, len(split) * form.bytes))
+        on_notice(_refusal(error, folder, len(split) * form.record_bytes))
 
     keys = [file_key(name) for name in split.names]
     file = None
     try:
-        file = PackFile(folder / f"{form.name}-v{FORMAT}", keys, record_bytes=form.bytes)
+        file = PackFile(folder / f"{form.name}-v{FORMAT}", keys, record_bytes=form.record_bytes)
     except OSError as error:
         refused(error)
     else:

@@ -9,6 +9,7 @@ import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from contextlib import suppress
 from itertools import combinations
 
 import numpy as np
@@ -64,14 +65,16 @@ def thumbnails(pictures: Sequence[Picture]) -> npt.NDArray[np.uint8]:
     """
     small = np.zeros((len(pictures), SIDE, SIDE), np.uint8)
     for index in range(len(pictures)):
-        try:
-            picture = pictures[index]
-        except PictureError:
-            continue
-        grey = picture.strides[2] == 0  # one channel repeated
-        image = Image.fromarray(picture[:, :, 0] if grey else picture).convert("L")
-        small[index] = np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+        with suppress(PictureError):
+            small[index] = thumbnail(pictures[index])
     return small
+
+
+def thumbnail(picture: Picture) -> npt.NDArray[np.uint8]:
+    """Return one picture's, (SIDE, SIDE)."""
+    grey = picture.strides[2] == 0  # one channel repeated
+    image = Image.fromarray(picture[:, :, 0] if grey else picture).convert("L")
+    return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
 
 
 def near_twins(first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8]) -> list[tuple[int, int]]:

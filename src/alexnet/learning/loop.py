@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -30,7 +30,7 @@ from alexnet.learning.model import AlexNet
 from alexnet.learning.progress import Limit, Phase, Progress, Tally
 from alexnet.learning.recipe import Plateau, cosine
 from alexnet.learning.sizes import Size, picture_sizes, size_at, work_done
-from alexnet.learning.source import find_twins
+from alexnet.learning.source import Centres, Indices, find_twins
 from alexnet.learning.state import State, remove_before, save_state
 from alexnet.learning.step import (
     Loss,
@@ -78,7 +78,7 @@ class Loop:
     model: AlexNet
     data: Dataset
     feed: Feed
-    centres: Split | None  # the validation pictures as the view has them, where they are kept so
+    centres: Centres | None  # the validation pictures as the view has them, where they are kept so
     folder: Path
     settings: runs.Settings
     limit: Limit
@@ -100,6 +100,7 @@ class Loop:
     terminated: bool = False  # by SIGTERM to this or another process: what all of them know
     twins: tuple[str, ...] = ()  # a line on pictures that are in both splits
     unreadable: dict[str, str] = field(default_factory=dict)  # validation pictures, and why
+    end_decoding: Callable[[], None] = lambda: None  # of validation pictures meanwhile
 
     def __post_init__(self) -> None:
         recipe, device = self.feed.recipe, self.feed.device
@@ -122,6 +123,15 @@ class Loop:
         self.saved_at = perf_counter()
 
     # --- from the first step to the last
+
+    @contextmanager
+    def decoding_ahead(self) -> Iterator[None]:
+        """Decode this process's validation pictures while it trains, until it validates first."""
+        if self.centres is None:
+            yield
+            return
+        with self.centres.decoded_ahead(self._own_part()) as self.end_decoding:
+            yield
 
     def to_the_end(self) -> History:
         """Train until the limit, a plateau, an interruption or the end of patience."""
@@ -327,7 +337,7 @@ class Loop:
     def _estimate_validation(self) -> None:
         if not self.epochs and self.tally.pictures:
             # Not validated yet: a forward pass is taken as a third of a training step.
-            self.limit.validation_seconds = len(self.data.validation) / self.tally.rate() / 3
+            self.limit.validation_seconds = len(self._own_part()) / self.tally.rate() / 3
 
     def _tell(self, phase: Phase) -> None:
         if not self.tally.pictures:  # this process's part had none that can be read
@@ -359,8 +369,11 @@ class Loop:
         grown = self._size(self.step - 1) == self.sizes[-1]
         try:
             self._tell("interrupted" if self.interrupted else "validation")
+            self.end_decoding()
+            decoded = self._decoded()
             report = self._validate(kept)
-            self.limit.validation_seconds = perf_counter() - started
+            if self._decoded() == decoded:  # else the last will not take so long
+                self.limit.validation_seconds = perf_counter() - started
         except KeyboardInterrupt:
             self.interrupted = self.over = True
             if whole:  # a run that goes on validates it after all
@@ -403,7 +416,12 @@ class Loop:
             self._checkpoint()
 
     def _look_for_twins(self) -> None:
-        found = find_twins(self.data, self.feed.source)
+        found = find_twins(
+            self.data,
+            self.feed.source,
+            self.centres,
+            go_on=lambda: not (self.interrupts.count or self.interrupts.terminated),
+        )
         if found is not None:
             self.twins = (found,)
             self.on_notice(found)
@@ -417,12 +435,8 @@ class Loop:
 
     def _validate(self, model: AlexNet) -> Report:
         """Judge by the validation pictures; KeyboardInterrupt in all processes where one was told to stop."""
-        split = self.centres or self.data.validation
-        shared = self.processes.count > 1 and len(split) >= 4 * self.processes.count
-        chosen = np.arange(len(split))
-        if shared:
-            chosen = chosen[self.processes.rank :: self.processes.count]
-
+        split, chosen = self._validation(), self._own_part()
+        shared = len(chosen) < len(split)
         report = None
         with suppress(KeyboardInterrupt):
             report = self._judged(
@@ -436,7 +450,21 @@ class Loop:
             raise KeyboardInterrupt
         return self._joined(report, chosen) if shared else self.processes.agree_on(lambda: report)
 
-    def _joined(self, report: Report, chosen: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Report:
+    def _validation(self) -> Split:
+        """The pictures to judge by: their centres, where there are those."""
+        return self.centres.split if self.centres is not None else self.data.validation
+
+    def _own_part(self) -> Indices:
+        """Which of them this process judges: all, where they are few."""
+        chosen = np.arange(len(self.data.validation))
+        shared = len(chosen) >= 4 * self.processes.count
+        return chosen[self.processes.rank :: self.processes.count] if shared else chosen
+
+    def _decoded(self) -> int:
+        """How many of them need not be decoded any more, as far as is known."""
+        return self.centres.packed.packed if self.centres is not None else 0
+
+    def _joined(self, report: Report, chosen: Indices) -> Report:
         assert report.indices is not None
         parts = self.processes.gather((chosen[report.indices], report.labels, report.probabilities))
         indices, labels, probabilities = (np.concatenate(each) for each in zip(*parts, strict=True))
@@ -453,7 +481,7 @@ class Loop:
         """Of the best weights, judged again where they are of before the run was taken up."""
         again = self.best is None and self.best_top1 is not None and not self.interrupted
         if again and self.processes.leads:
-            split = self.centres or self.data.validation
+            split = self._validation()
             self.best = self._judged(
                 load_weights(self.folder / runs.BEST),
                 split,

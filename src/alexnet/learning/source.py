@@ -6,9 +6,11 @@ framed already gets a margin, so that crops of its own size can be shifted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import closing
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from alexnet.images.cache import cache_folder
 from alexnet.images.decode import Picture
 from alexnet.images.packed import PackedPictures, centred, pack, whole
 from alexnet.images.splits import Dataset, Split
-from alexnet.images.twins import near_twins, thumbnails, told_pairs
+from alexnet.images.twins import near_twins, told_pairs
 from alexnet.images.views import View
 
 Indices = npt.NDArray[np.int64]
@@ -84,19 +86,46 @@ def packed_source(data: Dataset, view: View, packed: PackedPictures) -> Source:
     )
 
 
-def open_centres(data: Dataset, view: View, *, on_notice: Callable[[str], None]) -> Split | None:
-    """The validation pictures as the view has them, decoded once; None where that gains nothing."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Centres:
+    """The validation pictures as the view has them, decoded once."""
+
+    split: Split
+    packed: PackedPictures  # the split's pictures
+
+    @contextmanager
+    def decoded_ahead(self, chosen: Indices) -> Iterator[Callable[[], None]]:
+        """Decode those in a thread meanwhile; what is given ends that, as the end of the block does."""
+        stopped = threading.Event()
+        thread = threading.Thread(
+            target=partial(self.packed.fill, chosen, workers=0, go_on=lambda: not stopped.is_set()),
+            name="alexnet-validation",
+            daemon=True,
+        )
+
+        def stop() -> None:
+            stopped.set()
+            thread.join()
+
+        thread.start()
+        try:
+            yield stop
+        finally:
+            stop()
+
+
+def open_centres(data: Dataset, view: View, *, on_notice: Callable[[str], None]) -> Centres | None:
+    """The validation pictures as the view has them; None where pictures are framed already."""
     if data.tight:
         return None
-    split = data.validation
     packed = pack(
-        split,
+        data.validation,
         form=centred(view),
         folder=pack_folder(data, "validation"),
         divided=data.divided,
         on_notice=on_notice,
     )
-    return replace(split, pictures=packed)
+    return Centres(split=replace(data.validation, pictures=packed), packed=packed)
 
 
 def pack_folder(data: Dataset, split: str) -> Path:
@@ -123,14 +152,21 @@ def _framed(split: Split) -> Source:
     )
 
 
-def find_twins(data: Dataset, source: Source) -> str | None:
+def find_twins(
+    data: Dataset, source: Source, centres: Centres | None, *, go_on: Callable[[], bool] = lambda: True
+) -> str | None:
     """A line that names validation pictures which are nearly the same as one to train on; None where none is.
 
-    Not looked for where pictures are framed already, and alike for that, nor among very many.
+    Not looked for where pictures are framed already, and alike for that, nor among very many, nor any more
+    once `go_on` says no.
     """
-    if data.tight or len(data.train) + len(data.validation) > _MOST_COMPARED:
+    many = len(data.train) + len(data.validation) > _MOST_COMPARED
+    if centres is None or many or not isinstance(source.pictures, PackedPictures):
         return None
-    pairs = near_twins(thumbnails(source.pictures), thumbnails(data.validation.pictures))
+    first, second = (each.thumbnails(go_on=go_on) for each in (source.pictures, centres.packed))
+    if first is None or second is None:
+        return None
+    pairs = near_twins(first, second)
     named = [(data.train.names[first], data.validation.names[second]) for first, second in pairs]
     if not named:
         return None

@@ -168,6 +168,7 @@ def train(
             with (
                 count_interrupts() as loop.interrupts,
                 _events(folder, processes, state, on_notice) as loop.events,
+                loop.decoding_ahead(),
             ):
                 return loop.to_the_end()
         finally:
