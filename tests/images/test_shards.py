@@ -17,7 +17,7 @@ from PIL import Image
 
 from alexnet.errors import DataError, MissingExtraError, PictureError
 from alexnet.images import shards as module
-from alexnet.images.shards import Shards, is_shards, open_shards, shard_batches
+from alexnet.images.shards import Drawn, Shards, is_shards, open_shards, shard_batches
 
 CLASSES = ("cats", "dogs", "emus")
 Member = tuple[str, bytes]
@@ -144,13 +144,46 @@ def test_a_stream_goes_on_where_it_was_left(six: Shards, skipped: int) -> None:
     stream = shard_batches(six, side=5, batch_size=4, workers=2, **how)
     drawn = [batch.drawn for batch in islice(stream, skipped)]
     stream.close()
-    assert drawn == [4 * (number + 1) for number in range(skipped)]
-    assert draw(six, skip=drawn[-1], batches=8, **how) == draw(six, batches=skipped + 8, **how)[drawn[-1] :]
+    assert [each.pictures for each in drawn] == [4 * (number + 1) for number in range(skipped)]
+    expected = draw(six, batches=skipped + 8, **how)[4 * skipped :]
+    assert draw(six, after=drawn[-1], batches=8, **how) == expected
+
+
+@pytest.mark.parametrize(
+    ("batches", "opened"),
+    [
+        (2, 6),  # 32 of the 39 pictures of the first pass
+        (3, 6),  # nine of the second, which alone is read
+        (12, 6),  # 36 of the fifth
+        (39, 6 + 6),  # all of the sixteenth: that there is a next one was not known yet
+    ],
+)
+def test_going_on_reads_no_pass_again_that_had_ended(
+    six: Shards, monkeypatch: pytest.MonkeyPatch, batches: int, opened: int
+) -> None:
+    """The six shards of a pass are all read before its first picture is given, as they are so small."""
+    stream = shard_batches(six, side=5, batch_size=16, workers=0, seed=0)
+    for _ in range(batches):
+        drawn = next(stream).drawn
+    stream.close()
+    read: list[str] = []
+    plain = module._open
+
+    def noting(url: str) -> Any:
+        read.append(url)
+        return plain(url)
+
+    monkeypatch.setattr(module, "_open", noting)
+    after = shard_batches(six, side=5, batch_size=1, workers=0, seed=0, after=drawn)
+    next(after)
+    after.close()
+    assert len(read) == opened
 
 
 def test_what_was_drawn_is_counted_to_the_last_picture(six: Shards) -> None:
     assert [
-        batch.drawn for batch in shard_batches(six, side=5, batch_size=16, workers=0, seed=0, passes=1)
+        batch.drawn.pictures
+        for batch in shard_batches(six, side=5, batch_size=16, workers=0, seed=0, passes=1)
     ] == [16, 32, 39]
 
 
@@ -166,7 +199,7 @@ def test_an_unreadable_picture_is_told_and_left_out(write: Write, workers: int) 
         )
     )
     assert [batch.labels.tolist() for batch in batches] == [[0, 1], [0, 1, 2], [0]]
-    assert [batch.drawn for batch in batches] == [
+    assert [batch.drawn.pictures for batch in batches] == [
         3,
         6,
         7,
@@ -249,7 +282,7 @@ def test_no_thread_and_no_file_stays_open(six: Shards) -> None:
     [
         ({"rank": 0, "world": 7}, "6 shards for process 0 of 7; there must be at least one for each"),
         ({"rank": 2, "world": 2}, "6 shards for process 2 of 2"),
-        ({"skip": -1}, "skip is -1; it must be at least 0"),
+        ({"after": Drawn(pictures=-1)}, "after is -1; it must be at least 0"),
         ({"side": 0}, "side is 0; it must be at least 1"),
     ],
 )

@@ -152,6 +152,19 @@ def test_a_picture_that_cannot_be_read_is_left_out_and_too_many_are_an_error(
         run(small, shards, coloured, tmp_path / "none", most_unreadable=0.0)
 
 
+def test_shards_without_a_picture_that_can_be_read_are_an_error_in_one_line(
+    small: Network, coloured: Path, tmp_path: Path
+) -> None:
+    with tarfile.open(tmp_path / "photos.tar", "w") as shard:
+        for number in range(3):
+            add(shard, f"{number}.png", b"not a picture")
+            add(shard, f"{number}.cls", b"0")
+    (tmp_path / "classes.txt").write_text("\n".join(sorted(each.name for each in coloured.iterdir())))
+    with pytest.raises(DataError, match=r"^\S+/0\.png: not a picture.*none of the 3 pictures of the stream"):
+        run(small, str(tmp_path / "photos.tar"), coloured, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_classes_of_a_stream_cannot_be_balanced(
     small: Network, shards: str, coloured: Path, tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from alexnet import OutputError, TrainingError
+from alexnet.images.shards import Drawn
 from alexnet.learning.progress import Tally
 from alexnet.learning.runs import Epoch, Steps
 from alexnet.learning.state import State, load_state, remove_before, save_state
@@ -61,7 +62,7 @@ def state(step: int) -> State:
             Steps(pictures=20, seconds=odd, learning_rate=0.1, train_loss=2 / 3, train_accuracy=2 / 3),
         ),
         best=2 / 3,
-        drawn=(12, 14),
+        drawn=(Drawn(pictures=12), Drawn(pictures=14, passes=1, before=10)),
         learning_rate=odd / 100,
         validation_seconds=odd / 3,
         twins=("two look alike: a \N{MULTIPLICATION SIGN} b \udcff",),
@@ -180,7 +181,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "another number in its description": change_a_figure,
     "zeros": lambda content: bytes(len(content)),
     "another file": lambda content: b"PK\x03\x04" + content,
-    "of another format": lambda content: content.replace(b'\\"format\\": 1', b'\\"format\\": 9'),
+    "of another format": lambda content: content.replace(b'\\"format\\": 2', b'\\"format\\": 9'),
 }
 
 

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count, islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -48,6 +48,15 @@ class Shards:
     class_names: tuple[str, ...]  # labels are indices into this
 
 
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """How far one process's stream was drawn, and where the pass began that it is in."""
+
+    pictures: int = 0
+    passes: int = 0  # over the shards that had ended before
+    before: int = 0  # pictures of those passes
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ShardBatch:
     """N pictures of the stream, and what is needed to train on them."""
@@ -55,7 +64,7 @@ class ShardBatch:
     squares: npt.NDArray[np.uint8]  # (N, side, side, 3), the whole pictures, stretched
     aspects: npt.NDArray[np.float32]  # (N,), width / height of the pictures as they were
     labels: npt.NDArray[np.int64]  # (N,), indices into the class names
-    drawn: int  # pictures drawn so far, this batch included: `skip` for going on after it
+    drawn: Drawn  # so far, this batch included: `after` for going on with the next
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,21 +72,31 @@ class _Sample:
     name: str  # for errors
     picture: bytes  # a picture file's
     label: int
+    passes: int = 0  # over the shards before the one that it is of
 
 
 @dataclass(kw_only=True)
-class _Drawn:
+class _Ahead:
     """Pictures that are drawn and not given out yet, by their place in the stream."""
 
     total: int  # drawn from the stream, those that are skipped or given out already included
+    began: list[Drawn]  # where each pass began that is drawn from, and the last before
     samples: dict[int, _Sample] = field(default_factory=dict)
     aspects: dict[int, float] = field(default_factory=dict)
 
     def places(self, samples: Iterator[_Sample]) -> Iterator[int]:
         for sample in samples:
+            if sample.passes > self.began[-1].passes:
+                self.began.append(Drawn(passes=sample.passes, before=self.total))
             self.samples[self.total] = sample
             self.total += 1
             yield self.total - 1
+
+    def drawn(self, pictures: int) -> Drawn:
+        """So many of them, in the pass of the last or at the beginning of the next."""
+        while len(self.began) > 1 and self.began[1].before <= pictures:
+            del self.began[0]
+        return replace(self.began[0], pictures=pictures)
 
     def picture(self, place: int) -> Picture:
         sample = self.samples[place]
@@ -142,7 +161,7 @@ def shard_batches(
     seed: int | None,
     rank: int = 0,
     world: int = 1,
-    skip: int = 0,
+    after: Drawn = Drawn(),
     passes: int | None = None,
     on_unreadable: Callable[[str], None] | None = None,
 ) -> Generator[ShardBatch, None, None]:
@@ -151,13 +170,14 @@ def shard_batches(
     In every pass the shards are put in a new order by `seed` and dealt to `world` processes, of which this is
     number `rank`; each draws at random from SHUFFLED pictures at a time. Their shares are as equal as the
     shards are, so that processes that keep step count batches, not passes. With seed None all comes in the
-    order of the shards. `skip` goes on after so many pictures of the same stream: they are read, not decoded.
-    `side` is in pixels. `on_unreadable` is told, in one line, of a picture that cannot be decoded and is left
-    out; without it that raises `PictureError`. Raises `DataError`, at the call, for numbers out of range and
-    fewer shards than processes; later, for a shard that cannot be read or has no pictures, and for a label
-    that is missing or out of range.
+    order of the shards. `after` goes on with the same stream: what was drawn of the pass that it is in is
+    read again, not decoded. `side` is in pixels. `on_unreadable` is told, in one line, of a picture that
+    cannot be decoded and is left out; without it that raises `PictureError`. Raises `DataError`, at the call,
+    for numbers out of range and fewer shards than processes; later, for a shard that cannot be read or has no
+    pictures, and for a label that is missing or out of range.
     """
-    for name, value, least in (("batch_size", batch_size, 1), ("side", side, 1), ("skip", skip, 0)):
+    skip = after.pictures - after.before
+    for name, value, least in (("batch_size", batch_size, 1), ("side", side, 1), ("after", skip, 0)):
         if value < least:
             raise DataError(f"shards: {name} is {value}; it must be at least {least}")
     if not 0 <= rank < world <= len(shards.urls):
@@ -165,8 +185,8 @@ def shard_batches(
             f"{shards.urls[0]}: {len(shards.urls)} shards for process {rank} of {world}; there must be at "
             f"least one for each; write more and smaller shards"
         )
-    stream = _stream(shards, seed=seed, rank=rank, world=world, passes=passes)
-    return _batches(stream, side, batch_size, workers, skip, on_unreadable)
+    stream = _stream(shards, seed=seed, rank=rank, world=world, first=after.passes, passes=passes)
+    return _batches(stream, side, batch_size, workers, after, on_unreadable)
 
 
 def _batches(
@@ -174,20 +194,21 @@ def _batches(
     side: int,
     batch_size: int,
     workers: int,
-    skip: int,
+    after: Drawn,
     on_unreadable: Callable[[str], None] | None,
 ) -> Generator[ShardBatch, None, None]:
-    drawn = _Drawn(total=skip)
+    first = after.pictures
+    ahead = _Ahead(total=first, began=[after])
 
     def left_out(place: int, message: str) -> None:
-        del drawn.samples[place]
+        del ahead.samples[place]
         if on_unreadable is not None:
             on_unreadable(message)
 
     with closing(_ahead(stream, 2 * batch_size)) as samples:
         batches = load_batches(
-            LazyPictures(range(sys.maxsize), drawn.picture),
-            drawn.places(islice(samples, skip, None)),
+            LazyPictures(range(sys.maxsize), ahead.picture),
+            ahead.places(islice(samples, first - after.before, None)),
             shape=lambda picture: stretched(picture, side),
             batch_size=batch_size,
             workers=workers,
@@ -197,19 +218,19 @@ def _batches(
             for squares, places in batches:
                 chosen = places.tolist()
                 # Those at its end that cannot be read have been drawn too.
-                whole = -(-(chosen[-1] + 1 - skip) // batch_size) * batch_size
+                whole = -(-(chosen[-1] + 1 - first) // batch_size) * batch_size
                 yield ShardBatch(
                     squares=squares,
-                    aspects=np.array([drawn.aspects.pop(place) for place in chosen], np.float32),
-                    labels=np.array([drawn.samples.pop(place).label for place in chosen], np.int64),
-                    drawn=min(skip + whole, drawn.total),
+                    aspects=np.array([ahead.aspects.pop(place) for place in chosen], np.float32),
+                    labels=np.array([ahead.samples.pop(place).label for place in chosen], np.int64),
+                    drawn=ahead.drawn(min(first + whole, ahead.total)),
                 )
 
 
 def _stream(
-    shards: Shards, *, seed: int | None, rank: int, world: int, passes: int | None
+    shards: Shards, *, seed: int | None, rank: int, world: int, first: int, passes: int | None
 ) -> Generator[_Sample, None, None]:
-    for number in count() if passes is None else range(passes):
+    for number in count(first) if passes is None else range(first, passes):
         order = np.arange(len(shards.urls))
         if seed is not None:
             order = np.random.default_rng((seed, number)).permutation(order)
@@ -221,7 +242,7 @@ def _stream(
         found = False
         for sample in samples:
             found = True
-            yield sample
+            yield replace(sample, passes=number)
         if not found:
             raise DataError(
                 f"{shards.urls[order[rank]]}: no pictures; a shard must have some; write it again"

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from alexnet.errors import DataError
 from alexnet.images.batches import load_these
+from alexnet.images.shards import Drawn
 from alexnet.images.views import View
 from alexnet.learning import augment
 from alexnet.learning.fused import Colour
@@ -53,12 +54,12 @@ class Feed:
         return -(-len(self.source) // self.recipe.batch_size)
 
     @property
-    def drawn(self) -> int:
-        """How much of a stream this process has taken; 0 where any picture can be had at any time."""
-        return 0
+    def drawn(self) -> Drawn:
+        """How far this process has taken a stream; nothing where any picture can be had at any time."""
+        return Drawn()
 
-    def go_on_after(self, drawn: int) -> None:
-        """Take a stream up again after so many pictures."""
+    def go_on_after(self, drawn: Drawn) -> None:
+        """Take a stream up again there."""
 
     def close(self) -> None:
         """Let go of what outlives an epoch: a stream's threads."""

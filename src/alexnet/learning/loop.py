@@ -592,7 +592,7 @@ class Loop:
     @torch.no_grad()
     def take_up(self, state: State) -> None:
         """Go on from there."""
-        if any(state.drawn):
+        if any(each.pictures for each in state.drawn):
             if len(state.drawn) != self.processes.count:
                 raise TrainingError(
                     f"{self.folder}: the run's stream was shared by {len(state.drawn)} processes and now by "

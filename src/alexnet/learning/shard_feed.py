@@ -14,7 +14,7 @@ import torch
 
 from alexnet.errors import DataError
 from alexnet.images.datasets import open_split
-from alexnet.images.shards import ShardBatch, Shards, open_shards, shard_batches
+from alexnet.images.shards import Drawn, ShardBatch, Shards, open_shards, shard_batches
 from alexnet.images.splits import Dataset, Split
 from alexnet.images.views import View
 from alexnet.learning.feed import Feed
@@ -37,7 +37,7 @@ class Stream:
 class _Place:
     """Where this process stands in its stream."""
 
-    drawn: int = 0
+    drawn: Drawn = field(default_factory=Drawn)
     left_out: dict[str, str] = field(default_factory=dict)
     batches: Generator[ShardBatch, None, None] | None = None
 
@@ -55,12 +55,12 @@ class ShardFeed(Feed):
         return max(self.stream.pictures_an_epoch // self.recipe.batch_size, 1)
 
     @property
-    def drawn(self) -> int:
-        """Pictures that this process has taken so far."""
+    def drawn(self) -> Drawn:
+        """How far this process has taken the stream."""
         return self._place.drawn
 
-    def go_on_after(self, drawn: int) -> None:
-        """Begin after so many pictures of this process's stream."""
+    def go_on_after(self, drawn: Drawn) -> None:
+        """Begin there in this process's stream."""
         self._place.drawn = drawn
 
     def close(self) -> None:
@@ -95,7 +95,7 @@ class ShardFeed(Feed):
                 seed=self.seed,
                 rank=self.processes.rank,
                 world=self.processes.count,
-                skip=self._place.drawn,
+                after=self._place.drawn,
                 on_unreadable=self._note_left_out,
             )
         for step in range(first, self.steps):
@@ -112,17 +112,22 @@ class ShardFeed(Feed):
 
     def _check_readable(self) -> None:
         left_out = len(self._place.left_out)
-        if left_out <= self.most_unreadable * max(self._place.drawn, self.recipe.batch_size):
+        if left_out <= self.most_unreadable * max(self._place.drawn.pictures, self.recipe.batch_size):
             return
         name, reason = next(iter(self._place.left_out.items()))
+        drawn = self._place.drawn.pictures
         raise DataError(
-            f"{name}: {reason}; {left_out} of {self._place.drawn} pictures of the stream cannot be read; at "
+            f"{name}: {reason}; {left_out} of {drawn} pictures of the stream cannot be read; at "
             f"most {self.most_unreadable:.0%} may be; mend the shards, or allow more with --most-unreadable"
         )
 
 
 def stream_source(stream: Stream, view: View, *, workers: int) -> tuple[Source, Statistics]:
-    """What there is of a source for a stream, and the colours of its first pictures."""
+    """What there is of a source for a stream, and the colours of its first pictures.
+
+    Raises DataError where none of its pictures can be read.
+    """
+    unreadable: list[str] = []
     batches = shard_batches(
         stream.shards,
         side=view.resize,
@@ -130,10 +135,15 @@ def stream_source(stream: Stream, view: View, *, workers: int) -> tuple[Source, 
         workers=workers,
         seed=None,
         passes=1,
-        on_unreadable=lambda _: None,
+        on_unreadable=unreadable.append,
     )
     with closing(batches):
         squares = [square for batch in islice(batches, _SAMPLE // 50) for square in batch.squares]
+    if not squares:
+        raise DataError(
+            f"{unreadable[0]}; none of the {len(unreadable)} pictures of the stream can be read; at least "
+            "one must be; write the shards again"
+        )
     sample = Source(
         pictures=squares,
         aspects=lambda chosen: np.ones(len(chosen), np.float32),

@@ -19,13 +19,14 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from alexnet.errors import OutputError, TrainingError
+from alexnet.images.shards import Drawn
 from alexnet.learning.progress import Tally
 from alexnet.learning.runs import STATE, Epoch, Steps
 from alexnet.learning.runs import STATE_BEFORE as BEFORE
 from alexnet.learning.runs import STATE_NEXT as NEXT
 from alexnet.learning.weights import write_tensors
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,7 @@ class State:
     epochs: tuple[Epoch, ...]
     lines: tuple[Steps, ...]
     best: float | None  # top-1 of best.safetensors on the validation pictures, 0 to 1
-    drawn: tuple[int, ...] = ()  # how much of a stream each process has taken
+    drawn: tuple[Drawn, ...] = ()  # how far each process has taken a stream
     learning_rate: float = 0.0  # of the last step
     validation_seconds: float = 0.0  # that the last validation took
     twins: tuple[str, ...] = ()  # what was found about pictures that are in both splits
@@ -62,7 +63,7 @@ def save_state(folder: Path, state: State) -> None:
         "epochs": [asdict(each) for each in state.epochs],
         "lines": [asdict(each) for each in state.lines],
         "best": state.best,
-        "drawn": state.drawn,
+        "drawn": [asdict(each) for each in state.drawn],
         "learning_rate": state.learning_rate,
         "validation_seconds": state.validation_seconds,
         "twins": state.twins,
@@ -133,7 +134,7 @@ def _read(path: Path) -> State:
         epochs=tuple(Epoch(**each) for each in described["epochs"]),
         lines=tuple(Steps(**each) for each in described["lines"]),
         best=described["best"],
-        drawn=tuple(described["drawn"]),
+        drawn=tuple(Drawn(**each) for each in described["drawn"]),
         learning_rate=described["learning_rate"],
         validation_seconds=described["validation_seconds"],
         twins=tuple(described["twins"]),
