@@ -290,6 +290,18 @@ def test_a_part_of_an_epoch_is_not_the_best_of_a_run_that_goes_on(
     assert_same(run().output, expected)
 
 
+def test_ctrl_c_on_a_run_that_was_taken_up_judges_the_best_weights_though_they_are_of_before(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accuracies(monkeypatch, [4])
+    run(on_progress=at(IN_EPOCH, terminate))
+    accuracies(monkeypatch, [9, 4])  # the part's, and that of the best, judged again
+    history = run(on_progress=at(2, interrupt))
+    assert history.interrupted
+    assert history.best is not None
+    assert history.best.top(1) == 14 / 18
+
+
 def test_a_part_that_the_clock_ended_is_not_the_best_of_a_run_that_goes_on(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

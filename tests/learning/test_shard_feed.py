@@ -148,6 +148,9 @@ def test_a_picture_that_cannot_be_read_is_left_out_and_too_many_are_an_error(
         add(shard, "9999.cls", b"0")
     run(small, shards, coloured, tmp_path / "some", most_unreadable=0.2)
     assert "not a picture" in (tmp_path / "some" / "skipped.csv").read_text()
+    # Of what was drawn nothing is drawn again, and still it is listed.
+    run(small, shards, coloured, tmp_path / "some", most_unreadable=0.2, resume=True)
+    assert "not a picture" in (tmp_path / "some" / "skipped.csv").read_text()
     with pytest.raises(DataError, match=r"not a picture.*at most 0% may be"):
         run(small, shards, coloured, tmp_path / "none", most_unreadable=0.0)
 

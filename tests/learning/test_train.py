@@ -805,6 +805,24 @@ def test_pictures_left_out_are_still_listed_when_the_result_is_given_again(
     assert len(again.skipped) == 2
 
 
+def test_pictures_that_were_mended_are_listed_no_more(
+    run: Run, damaged: Callable[..., Dataset], tmp_path: Path
+) -> None:
+    bad, good = ["train/red/00.png", "val/red/00.png"], (tmp_path / "data" / "train" / "red" / "01.png")
+    data, epochs = damaged(*bad), 2
+    while True:
+        history = run(data=data, epochs=epochs, resume=True)
+        assert [name for name, _ in history.skipped] == [str(tmp_path / "data" / name) for name in bad]
+        if not bad:
+            break
+        assert [line["picture"] for line in lines(history.output / "skipped.csv")] == [
+            name for name, _ in history.skipped
+        ]
+        (tmp_path / "data" / bad.pop(0)).write_bytes(good.read_bytes())
+        epochs += 1
+    assert not (history.output / "skipped.csv").exists()
+
+
 def test_where_no_validation_picture_is_one_there_is_no_verdict_to_be_had(
     run: Run, damaged: Callable[..., Dataset], tmp_path: Path
 ) -> None:

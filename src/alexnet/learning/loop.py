@@ -161,7 +161,7 @@ class Loop:
             remove_before(self.folder)
         best = self._best_report()  # judging comes across what cannot be read
         skipped = self._skipped()
-        if skipped and self.processes.leads:
+        if self.processes.leads:
             runs.write_skipped(self.folder, skipped)
         return History(
             output=self.folder,
@@ -479,15 +479,17 @@ class Loop:
 
     def _best_report(self) -> Report | None:
         """Of the best weights, judged again where they are of before the run was taken up."""
-        again = self.best is None and self.best_top1 is not None and not self.interrupted
+        again = self.best is None and self.best_top1 is not None
         if again and self.processes.leads:
             split = self._validation()
-            self.best = self._judged(
-                load_weights(self.folder / runs.BEST),
-                split,
-                on_progress=lambda _: None,
-                on_unreadable=lambda index, message: self._leave_out(split.names[index], message),
-            )
+            with suppress(KeyboardInterrupt):
+                self._stop_if_insisted(0)
+                self.best = self._judged(
+                    load_weights(self.folder / runs.BEST),
+                    split,
+                    on_progress=self._stop_if_insisted,
+                    on_unreadable=lambda index, message: self._leave_out(split.names[index], message),
+                )
         return self.best
 
     def _leave_out(self, name: str, message: str) -> None:
@@ -513,6 +515,9 @@ class Loop:
 
     def _skipped(self) -> tuple[tuple[str, str], ...]:
         skipped: dict[str, str] = {}
+        if self.centres is not None:
+            for index, message in self.centres.packed.unreadable():
+                self._leave_out(self.data.validation.names[index], message)
         for part in self.processes.gather(self.feed.skipped(self.data.train.names) | self.unreadable):
             skipped |= part
         return tuple(sorted(skipped.items()))
@@ -599,6 +604,9 @@ class Loop:
                     f"{self.processes.count}; must be as many; start as many"
                 )
             self.feed.go_on_after(state.drawn[self.processes.rank])
+            self.unreadable |= runs.read_skipped(
+                self.folder
+            )  # of a stream, what was drawn is not drawn again
         groups: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "momentum": {}}
         for name, tensor in state.tensors.items():
             kind, _, rest = name.partition("/")

@@ -299,8 +299,20 @@ def open_split_of_run(
 
 
 def write_skipped(folder: Path, skipped: Sequence[tuple[str, str]]) -> None:
-    """Write skipped.csv: the name of each picture that could not be read, and why."""
-    _write_csv(folder / SKIPPED, [("picture", "reason"), *skipped])
+    """Write skipped.csv: the name of each picture that could not be read, and why; none where all could."""
+    if skipped:
+        _write_csv(folder / SKIPPED, [("picture", "reason"), *skipped])
+    else:
+        (folder / SKIPPED).unlink(missing_ok=True)
+
+
+def read_skipped(folder: Path) -> dict[str, str]:
+    """What skipped.csv says: why each of these pictures could not be read, by their names."""
+    try:
+        with (folder / SKIPPED).open(encoding="utf-8", newline="") as file:
+            return {line["picture"]: line["reason"] for line in csv.DictReader(file)}
+    except (OSError, ValueError, KeyError):
+        return {}
 
 
 def remove_if_worthless(folder: Path, *, itself: bool, parent: bool) -> None:
