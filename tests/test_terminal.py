@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ from alexnet.terminal import (
     duration,
     headline,
     picture_text,
-    prediction_table,
+    prediction_lines,
     report_table,
     side_by_side,
     timing_table,
@@ -92,6 +92,10 @@ def prediction(path: str, *labels: tuple[str, float]) -> Prediction:
     return Prediction(path=path, labels=tuple(Label(name=name, probability=share) for name, share in labels))
 
 
+def told(predictions: list[Prediction], *, labels: int) -> str:
+    return "\n".join(prediction_lines(predictions, labels=labels, together=100))
+
+
 def cells(table: str) -> list[list[str]]:
     """The words of each line but the rule under the head."""
     head, _, *rows = table.splitlines()
@@ -99,7 +103,7 @@ def cells(table: str) -> list[list[str]]:
 
 
 def test_predictions_are_a_line_each_with_markup_as_it_is() -> None:
-    table = prediction_table([prediction("a[red]b.png", ("[bold]x[/bold]", 0.875), ("y", 0.125))])
+    table = told([prediction("a[red]b.png", ("[bold]x[/bold]", 0.875), ("y", 0.125))], labels=2)
     assert cells(table) == [
         ["picture", "1.", "2."],
         ["a[red]b.png", "[bold]x[/bold]", "87.5%", "y", "12.5%"],
@@ -109,24 +113,42 @@ def test_predictions_are_a_line_each_with_markup_as_it_is() -> None:
 def test_a_long_path_is_told_whole_and_in_one_line() -> None:
     path = "/".join(["folder"] * 40) + "/picture.png"
     labels = [(f"a class with a long name {i}", 0.2) for i in range(5)]
-    table = prediction_table([prediction(path, *labels)])
+    table = told([prediction(path, *labels)], labels=5)
     assert len(table.splitlines()) == 3
     assert path in table
 
 
 def test_no_predictions_are_no_trouble() -> None:
-    assert cells(prediction_table([])) == [["picture"]]
+    assert cells(told([], labels=1)) == [["picture", "1."]]
 
 
 def test_a_picture_that_cannot_be_read_has_the_reason_at_its_end() -> None:
     bad = Prediction(path="bad.png", labels=(), error="bad.png: empty")
-    table = prediction_table([bad, prediction("good.png", ("x", 0.5), ("y", 0.25))])
-    head, _, *rows = table.splitlines()
-    assert head.split() == ["picture", "1.", "2.", "not", "read"]
-    assert [row.split() for row in rows] == [
-        ["bad.png", "bad.png:", "empty"],
-        ["good.png", "x", "50.0%", "y", "25.0%"],
+    assert told([bad, prediction("good.png", ("x", 0.5), ("y", 0.25))], labels=2) == (
+        "picture        1.       2.\n"
+        "--------------------------\n"
+        "bad.png   bad.png: empty\n"
+        "good.png  x 50.0%  y 25.0%"
+    )
+
+
+def test_predictions_are_told_as_they_come_and_columns_grow() -> None:
+    asked: list[str] = []
+
+    def answers() -> Iterator[Prediction]:
+        for name in ("a", "bb", "longer", "c"):
+            asked.append(name)
+            yield prediction(f"{name}.png", (name, 0.5))
+
+    lines = prediction_lines(answers(), labels=1, together=2)
+    assert [next(lines) for _ in range(4)] == [
+        "picture        1.",
+        "-----------------",
+        "a.png     a 50.0%",
+        "bb.png   bb 50.0%",
     ]
+    assert asked == ["a", "bb"]
+    assert list(lines) == ["longer.png  longer 50.0%", "c.png            c 50.0%"]
 
 
 def make_report(classes: int) -> Report:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain, islice
 from time import perf_counter
 from typing import TYPE_CHECKING, Protocol
 
-from alexnet.architecture.tables import aligned
+from alexnet.architecture.tables import aligned, aligned_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -183,18 +184,29 @@ def _share(share: float | None) -> str:
     return "-" if share is None else f"{share:.1%}"
 
 
-def prediction_table(predictions: Sequence[Prediction]) -> str:
-    """A line a picture: its path, then its labels, the likeliest first, or why it cannot be read."""
-    ranks = max((len(each.labels) for each in predictions), default=0)
-    header = ("picture", *(f"{rank + 1}." for rank in range(ranks)))
-    rows = []
-    for each in predictions:
-        told = [f"{label.name} {label.probability:.1%}" for label in each.labels]
-        rows.append((each.path, *told, *[""] * (ranks - len(told))))
-    if any(each.error for each in predictions):
-        header = (*header, "not read")
-        rows = [(*row, each.error or "") for row, each in zip(rows, predictions, strict=True)]
-    return aligned(header, rows)
+def prediction_lines(predictions: Iterable[Prediction], *, labels: int, together: int = 1) -> Iterator[str]:
+    """A head, then a line a picture: its path, its `labels`, the likeliest first, or why it cannot be read.
+
+    They come as the predictions do; but so many are waited for `together`, whose columns are aligned. A later
+    one that needs more room widens them from there on.
+    """
+    rest = iter(predictions)
+    first = list(islice(rest, together))
+    head = ["picture", *(f"{rank + 1}." for rank in range(labels))]
+    widths = [
+        max(map(len, column)) for column in zip(head, *(_cells(each, labels) for each in first), strict=True)
+    ]
+    yield aligned_line(head, widths)
+    yield "-" * len(aligned_line(head, widths))
+    for each in chain(first, rest):
+        row = _cells(each, labels)
+        widths = [max(width, len(cell)) for width, cell in zip(widths, row, strict=True)]
+        yield f"{each.path.ljust(widths[0])}  {each.error}" if each.error else aligned_line(row, widths)
+
+
+def _cells(prediction: Prediction, labels: int) -> list[str]:
+    told = [f"{label.name} {label.probability:.1%}" for label in prediction.labels]
+    return [prediction.path, *told, *[""] * (labels - len(told))]
 
 
 def timing_table(timings: Sequence[Timing]) -> str:

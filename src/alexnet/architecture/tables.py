@@ -247,15 +247,17 @@ def aligned(head: Cells, rows: Iterable[Cells]) -> str:
     """Columns as wide as their widest cell, numbers to the right, the first column to the left."""
     lines = [head, *rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    printed = [
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    ]
+    printed = [aligned_line(line, widths) for line in lines]
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
     return "\n".join([printed[0], rule, *printed[1:]])
+
+
+def aligned_line(cells: Cells, widths: Sequence[int]) -> str:
+    """One line of such columns."""
+    return "  ".join(
+        cell.ljust(width) if i == 0 else cell.rjust(width)
+        for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ).rstrip()
 
 
 def _markdown_line(cells: Cells) -> str:

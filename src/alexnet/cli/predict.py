@@ -16,6 +16,7 @@ import click
 from alexnet.cli.options import device_option, engine_option, precision_option, workers_option
 from alexnet.cli.printing import fail, note, show
 
+ALIGNED = 100  # pictures whose columns are aligned before any is shown, where no list is waited for
 PATIENCE = 0.1  # seconds that a picture of a list waits for more, to be answered together with it
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def predict(
     from alexnet.inference.predict import check_paths, find_pictures
     from alexnet.inference.predict import predict as predict_pictures
     from alexnet.inference.predict_file import FORMS, lines, write_predictions
-    from alexnet.terminal import counting_progress, prediction_table
+    from alexnet.terminal import counting_progress, prediction_lines
 
     asked = form or (output.suffix.removeprefix(".") if output is not None else "table")
     kind = next((each for each in FORMS if each == asked), None)
@@ -115,11 +116,10 @@ def predict(
                 unreadable += each.error is not None
                 yield each
 
-        if kind is None:
-            show(prediction_table(list(answers())))
-        else:
-            for line in lines(answers(), kind, top=shown):
-                show(line)
+        together = 1 if "-" in paths else ALIGNED
+        table = prediction_lines(answers(), labels=shown, together=together)
+        for line in lines(answers(), kind, top=shown) if kind is not None else table:
+            show(line)
     if unreadable:
         note(f"{unreadable:,} pictures could not be read")
         if strict:

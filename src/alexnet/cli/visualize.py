@@ -41,7 +41,7 @@ def visualize(
     from alexnet.inference.predict import Prediction
     from alexnet.inside.visualize import visualize as look_inside
     from alexnet.learning.torchvision import open_weights
-    from alexnet.terminal import counting_progress, prediction_table
+    from alexnet.terminal import counting_progress, prediction_lines
 
     opened = open_weights(weights, on_fetch=note)
     with counting_progress(None, doing="looking at pictures") as tell:
@@ -64,6 +64,9 @@ def visualize(
         told = asdict(result) | {"output": str(output), "image": str(image)}
         click.echo(json.dumps(told, indent=2))
         return
-    show(prediction_table([Prediction(path=str(image), labels=result.labels)]))
+    for line in prediction_lines(
+        [Prediction(path=str(image), labels=result.labels)], labels=len(result.labels)
+    ):
+        show(line)
     for name in result.files:
         show(str(output / name))
