@@ -31,13 +31,13 @@ WITHOUT = {
     "mean of the weights": "averaging=0",
     "warm-up": "warmup=0",
     "variety that builds up": "build_up=0",
+    "small pictures first": "smallest_side=1",
 }
 """Each choice, and what takes it out of the default recipe."""
 OTHERS = {
     "cutmix in half of the steps": ("--with", "cutmix=0.5"),
     "twice the weight decay": ("--with", "weight_decay=1e-3"),
-    "small pictures first": ("--with", "smallest_side=0.7"),
-    "the three together": ("--recipe", "long"),
+    "both": ("--recipe", "long"),
     "the recipe of 2012": ("--recipe", "paper"),
 }
 """What was tried and is not in it."""

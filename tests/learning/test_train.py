@@ -475,6 +475,7 @@ def test_patience_waits_for_pictures_that_grow(
         ("pooled", 0.5, "smallest_side=0.5: pictures grow from 16x16 to 24x24"),
         ("pooled", 0.9, "smallest_side=0.9: all pictures are 24x24, as network 'small' takes none between"),
         ("small", 0.5, "smallest_side=0.5: all pictures are 24x24, as network 'small' takes none between"),
+        ("small", 0.7, None),  # the default: nobody asked for it
         ("pooled", 1.0, None),
     ],
 )

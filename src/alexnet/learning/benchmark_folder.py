@@ -63,7 +63,7 @@ def benchmark_folder(
     prepare(on)
     network = network.with_classes(len(data.class_names))
     view = View.of(*network.input[:2])
-    recipe = replace(DEFAULT, batch_size=batch_size, build_up=0.0)  # at full strength
+    recipe = replace(DEFAULT, batch_size=batch_size, build_up=0.0, smallest_side=1.0)  # as at a run's end
     chosen = choose_precision(precision, on)
     with tempfile.TemporaryDirectory(prefix="alexnet-benchmark-") as folder:
         ways = {

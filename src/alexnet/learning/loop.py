@@ -28,7 +28,7 @@ from alexnet.learning.fused import FusedForward
 from alexnet.learning.interrupts import Interrupts
 from alexnet.learning.model import AlexNet
 from alexnet.learning.progress import Limit, Phase, Progress, Tally
-from alexnet.learning.recipe import Plateau, cosine
+from alexnet.learning.recipe import DEFAULT, Plateau, cosine
 from alexnet.learning.sizes import Size, picture_sizes, size_at, work_done
 from alexnet.learning.source import Centres, Indices, find_twins
 from alexnet.learning.state import State, remove_before, save_state
@@ -206,7 +206,8 @@ class Loop:
 
     def _tell_sizes(self) -> None:
         smallest = self.feed.recipe.smallest_side
-        if smallest == 1 or self.epochs or not self.processes.leads:
+        asked = smallest not in (1, DEFAULT.smallest_side)
+        if self.epochs or not self.processes.leads or (len(self.sizes) == 1 and not asked):
             return
         told = [f"{height}x{width}" for height, width in self.sizes]
         grow = f"pictures grow from {' over '.join(told[:-1])} to {told[-1]}"

@@ -108,11 +108,12 @@ def _one_of(choices: object) -> str:
     return f"one of {', '.join(get_args(choices))}"
 
 
-DEFAULT = Recipe()
+# Small pictures first: as good after as many epochs, which take two thirds of the time.
+DEFAULT = Recipe(smallest_side=0.7)
 
 # For runs of a hundred epochs and more, in which the default recipe learns the pictures by heart: more
-# variety, weights held smaller, and small pictures first, for more epochs in the same time.
-LONG = replace(DEFAULT, cutmix=0.5, weight_decay=1e-3, smallest_side=0.7)
+# variety, and weights held smaller.
+LONG = replace(DEFAULT, cutmix=0.5, weight_decay=1e-3)
 LONG_RUN = 200  # epochs, where nothing says how many
 
 # Krizhevsky et al. 2012, sections 4 and 5. Gradients were not clipped.
