@@ -10,7 +10,10 @@ from typing import Any, ClassVar
 
 from alexnet.errors import NetworkError
 
-# What a field's value must be, beside it. Without one: a whole number of at least 1.
+MOST = 10**9
+"""The largest whole number in a description: beyond any network, and what follows can be written out."""
+
+# What a field's value must be, beside it. Without one: a whole number of at least 1, and of at most MOST.
 _FROM_ZERO: dict[str, Any] = {"minimum": 0}
 _RATE: dict[str, Any] = {"real": True, "minimum": 0.0, "below": 1.0}
 _REAL: dict[str, Any] = {"real": True, "minimum": 0.0}
@@ -193,8 +196,21 @@ def _check(layer: Layer) -> None:
         value = getattr(layer, each.name)
         if each.name != "name" and not (value is None and each.default is None):
             rule = _rule(each)
+            if type(value) is int and value > MOST and not rule.get("real"):
+                raise NetworkError(f"Layer '{name}': {each.name}={shown(value)}; must be at most {MOST:,}")
             if not _allowed(value, rule):
-                raise NetworkError(f"Layer '{name}': {each.name}={value!r}; must be {_demand(rule)}")
+                raise NetworkError(f"Layer '{name}': {each.name}={shown(value)}; must be {_demand(rule)}")
+
+
+def shown(value: object) -> str:
+    """A wrong value in a message, which a number of a thousand digits would fill.
+
+    >>> shown(0), shown(10**60)
+    ('0', 'a number of 200 bits')
+    """
+    if type(value) is int and abs(value) > MOST**2:
+        return f"a number of {value.bit_length()} bits"
+    return repr(value)
 
 
 def _rule(each: Field[Any]) -> dict[str, Any]:

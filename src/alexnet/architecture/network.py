@@ -11,7 +11,7 @@ from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from alexnet.architecture.layers import KINDS, Dense, Layer, parse_field
+from alexnet.architecture.layers import KINDS, MOST, Dense, Layer, parse_field, shown
 from alexnet.errors import NetworkError
 
 Shape = tuple[int, ...]  # (height, width, depth) of a volume, or (length,) of a vector
@@ -43,6 +43,8 @@ class Network:
                 f"network '{self.name}': input={list(sizes)}; must be height, width and depth, "
                 "three whole numbers of at least 1"
             )
+        if max(sizes) > MOST:
+            raise NetworkError(f"network '{self.name}': input={shown(max(sizes))}; must be at most {MOST:,}")
         if not self.layers:
             raise NetworkError(f"network '{self.name}': no layers; must have at least one")
         names: set[str] = set()
