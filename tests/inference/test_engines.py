@@ -4,16 +4,35 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from alexnet.errors import WeightsError
 from alexnet.images import cores
-from alexnet.inference import engines
+from alexnet.inference import engines, onnx_engine, openvino_engine
+from alexnet.inference.engines import open_classifier
 
 Start = tuple[list[str], dict[str, str]]
 
 # What tells a package that it runs in a test, where some are silent that are not elsewhere.
 TEST_VARIABLES = ("CI", "GITHUB_ACTIONS", "TF_BUILD", "ORT_DISABLE_TELEMETRY", "ORT_RUNNING_UNIT_TESTS")
+
+
+@pytest.mark.parametrize(("engine", "module"), [("onnxruntime", onnx_engine), ("openvino", openvino_engine)])
+def test_weights_that_an_engine_cannot_run_are_told_in_one_line(
+    weights_file: Path, monkeypatch: pytest.MonkeyPatch, engine: str, module: ModuleType
+) -> None:
+    def refuse(*_: object, **__: object) -> object:
+        raise RuntimeError("Check 'shapes agree' failed\nat conv.cpp:12")
+
+    monkeypatch.setattr(module, "open_model", refuse)
+    with pytest.raises(WeightsError) as caught:
+        open_classifier(weights_file, engine=engine)
+    assert str(caught.value) == (
+        f"{weights_file}: {engine} cannot run network 'small' (Check 'shapes agree' failed at conv.cpp:12); "
+        "take another engine, such as torch"
+    )
 
 
 @pytest.mark.slow

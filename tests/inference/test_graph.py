@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -31,7 +32,8 @@ from alexnet import (
     edit,
     summarize,
 )
-from alexnet.inference import graph
+from alexnet.architecture.layers import Layer
+from alexnet.inference import graph, openvino_engine
 from alexnet.inference.graph import (
     INPUT,
     OUTPUT,
@@ -303,6 +305,36 @@ def test_eight_bits_are_a_quarter_of_the_size() -> None:
     in_float = len(build(network, tensors).SerializeToString())
     in_eight = len(build(network, tensors, eight_bits=EightBits(ranges=ranges)).SerializeToString())
     assert in_eight == pytest.approx(in_float / 4, rel=0.05)
+
+
+@pytest.mark.parametrize("change", [{"alpha": 0.0}, {"beta": 0.0}, {"alpha": 0.0, "size": 4}])
+def test_a_normalisation_that_does_not_look_at_its_neighbours_is_exported(
+    small: Network, change: dict[str, Any]
+) -> None:
+    norm = LocalResponseNorm(name="norm", **change)
+    assert_same_as_torch(replace(small, layers=(small.layers[0], norm, *small.layers[1:])))
+
+
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize(("stride", "padding", "extra"), [(2, 1, 0), (2, 0, 1), (3, 2, 0), (3, 1, 1)])
+def test_kernels_of_one_pixel_with_strides_over_padding_are_right_in_both_engines(
+    place: int, stride: int, padding: int, extra: int
+) -> None:
+    """OpenVINO finds other shapes for them."""
+    one = Conv(name="one", filters=8, kernel=1, stride=stride, padding=padding, extra_padding=extra)
+    convs: list[Layer] = [Conv(name="other", filters=6, kernel=2), ReLU(name="relu")]
+    convs.insert(0 if place == 0 else 2, one)
+    network = Network(
+        name="ones", input=(9, 8, 3), layers=(*convs, Flatten(name="flatten"), Dense(name="fc", units=3))
+    )
+    assert_same_as_torch(network)
+    model, pictures = model_of(network), pictures_for(network)
+    answer, _ = openvino_engine.open_model(
+        build(network, tensors_of(model)).SerializeToString(), key="", precision="fp32", threads=1
+    )
+    with torch.inference_mode():
+        expected = model(torch.from_numpy(pictures)).numpy()
+    np.testing.assert_allclose(answer(pictures), expected, atol=1e-5 * max(1.0, abs(expected).max()))
 
 
 def test_whole_numbers_of_a_description_are_exported(small: Network) -> None:

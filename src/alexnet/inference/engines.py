@@ -195,8 +195,9 @@ def _open_exported(path: Path, engine: str, precision: str, threads: int | None)
     except AlexNetError:
         raise
     except Exception as error:  # both engines raise their own, of many kinds
-        reason = " ".join(str(error).split())[:200]
-        raise WeightsError(f"{path}: {engine} cannot read it ({reason}); it may be truncated") from None
+        raise WeightsError(
+            f"{path}: {engine} cannot read it ({_reason(error)}); it may be truncated"
+        ) from None
     try:
         description = Description.from_json(told)
     except AlexNetError as error:
@@ -228,8 +229,20 @@ def _open_weights(
         from alexnet.inference.graph import build
 
         model = build(description.network, tensors).SerializeToString()
-    run, _ = _open_model(model, engine, precision=precision, threads=threads)
+    try:
+        run, _ = _open_model(model, engine, precision=precision, threads=threads)
+    except AlexNetError:
+        raise
+    except Exception as error:  # both engines raise their own, of many kinds
+        raise WeightsError(
+            f"{path}: {engine} cannot run network '{description.network.name}' ({_reason(error)}); take "
+            "another engine, such as torch"
+        ) from None
     return _classifier(run, description, engine)
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def _classifier(run: Run, description: Description, engine: str) -> Classifier:

@@ -242,6 +242,11 @@ class _Graph:
             if _fits_blocks(layer):
                 weight, stride, bottom_right = blocked(weight, stride), 1, (0, 0)
         ends = [layer.padding + layer.extra_padding + beyond for beyond in bottom_right]
+        pads = [layer.padding, layer.padding, *ends]
+        if layer.kernel == 1 and stride > 1 and any(pads):
+            # OpenVINO moves strides of 1x1 kernels to before the padding, and finds other shapes, or sums.
+            weight = np.pad(weight, ((0, 0), (0, 0), (0, 1), (0, 1)))
+            pads = [*pads[:2], *(end + 1 for end in pads[2:])]
         return self._weighted(
             "Conv",
             layer,
@@ -250,7 +255,7 @@ class _Graph:
             step,
             kernel_shape=list(weight.shape[2:]),
             strides=[stride] * 2,
-            pads=[layer.padding, layer.padding, *ends],
+            pads=pads,
             group=layer.groups,
         )
 
@@ -313,7 +318,8 @@ class _Graph:
 
     def _response_norm(self, layer: LocalResponseNorm, row: LayerSummary, flow: str) -> str:
         alpha = layer.alpha if layer.mean else layer.alpha * layer.size
-        if layer.size % 2:
+        # ONNX Runtime's takes neither alpha nor beta of 0.
+        if layer.size % 2 and np.float32(alpha) > 0 and np.float32(layer.beta) > 0:
             return self.add(
                 "LRN",
                 [flow],
