@@ -190,14 +190,8 @@ def _open_exported(path: Path, engine: str, precision: str, threads: int | None)
             pass
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror}; check the path") from None
-    try:
+    with _told(f"{path}: {engine} cannot read it", "it may be truncated"):
         run, told = _open_model(path, engine, precision=precision, threads=threads)
-    except AlexNetError:
-        raise
-    except Exception as error:  # both engines raise their own, of many kinds
-        raise WeightsError(
-            f"{path}: {engine} cannot read it ({_reason(error)}); it may be truncated"
-        ) from None
     try:
         description = Description.from_json(told)
     except AlexNetError as error:
@@ -229,20 +223,10 @@ def _open_weights(
         from alexnet.inference.graph import build
 
         model = build(description.network, tensors).SerializeToString()
-    try:
+    name = description.network.name
+    with _told(f"{path}: {engine} cannot run network '{name}'", "take another engine, such as torch"):
         run, _ = _open_model(model, engine, precision=precision, threads=threads)
-    except AlexNetError:
-        raise
-    except Exception as error:  # both engines raise their own, of many kinds
-        raise WeightsError(
-            f"{path}: {engine} cannot run network '{description.network.name}' ({_reason(error)}); take "
-            "another engine, such as torch"
-        ) from None
     return _classifier(run, description, engine)
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
 
 
 def _classifier(run: Run, description: Description, engine: str) -> Classifier:
@@ -268,6 +252,18 @@ def _open_model(model: Path | bytes, engine: str, *, precision: str, threads: in
         if precision == "bf16":
             raise TrainingError("precision: bf16 in onnxruntime, which has none; must be auto or fp32")
         return onnx_engine.open_model(model, key=KEY, threads=threads)
+
+
+@contextmanager
+def _told(what: str, then: str) -> Iterator[None]:
+    """What an engine raises as a WeightsError: what failed, its reason, and then."""
+    try:
+        yield
+    except AlexNetError:
+        raise
+    except Exception as error:  # each raises its own, of many kinds
+        reason = " ".join(str(error).split())[:200]
+        raise WeightsError(f"{what} ({reason}); {then}") from None
 
 
 @contextmanager
