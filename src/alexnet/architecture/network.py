@@ -75,6 +75,11 @@ class Network:
         names = [layer.name for layer in self.layers]
         raise NetworkError(f"network '{self.name}': no layer '{name}'; {suggest(name, names)}")
 
+    def check_takes_colours(self) -> None:
+        """Raise NetworkError unless the input is RGB."""
+        if self.input[2] != 3:
+            raise NetworkError(f"network '{self.name}': input depth {self.input[2]}; must be 3, for RGB")
+
     def _classifier(self) -> Dense:
         for layer in reversed(self.layers):
             if isinstance(layer, Dense):

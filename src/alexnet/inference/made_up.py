@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet.architecture.network import Network
-from alexnet.errors import NetworkError
 from alexnet.images import views
 
 _MADE_UP = 64
@@ -17,8 +16,7 @@ def made_up(network: Network, count: int = _MADE_UP) -> npt.NDArray[np.uint8]:
 
     Raises NetworkError for a network that takes no colour pictures.
     """
-    if network.input[2] != 3:
-        raise NetworkError(f"network '{network.name}': input depth {network.input[2]}; must be 3, for RGB")
+    network.check_takes_colours()
     random = np.random.default_rng(0)
     height, width = network.input[:2]
     coarse = random.integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)

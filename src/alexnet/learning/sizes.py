@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import count, takewhile
-from math import prod
 
-from alexnet.architecture.layers import AdaptiveAvgPool, Conv, Flatten, Layer, MaxPool
+from alexnet.architecture.layers import AdaptiveAvgPool, Conv, Flatten, MaxPool
 from alexnet.architecture.network import Network
 from alexnet.architecture.summary import MisfitError, summarize
 
@@ -57,7 +56,9 @@ def picture_sizes(network: Network, *, smallest: float) -> tuple[Size, ...]:
     pool = last_pool(network)
     if pool is None:
         return ((height, width),)
-    step = prod(_stride(layer) for layer in network.layers[: pool.place + 1])
+    rows = summarize(network).layers[: pool.place + 1]
+    # An adaptive pooling has none: then it is that of the maps that it takes.
+    step = next((row.receptive_stride for row in reversed(rows) if row.receptive_stride is not None), 1)
     sizes = [(height, width)]
     for less in count(step, step):
         size = (height - less, width - less)
@@ -96,7 +97,3 @@ def work_done(sizes: tuple[Size, ...], share: float) -> float:
         done += min(max(share - begun, 0.0), part) * height * width
         begun += part
     return done / whole
-
-
-def _stride(layer: Layer) -> int:
-    return layer.stride if isinstance(layer, Conv | MaxPool) else 1

@@ -17,7 +17,7 @@ import torch
 from alexnet.architecture.layers import Conv, Dense
 from alexnet.architecture.network import Network
 from alexnet.architecture.summary import summarize
-from alexnet.errors import NetworkError, TrainingError
+from alexnet.errors import TrainingError
 from alexnet.images.splits import Dataset
 from alexnet.images.views import View
 from alexnet.learning import runs
@@ -188,8 +188,7 @@ def _check(
         raise TrainingError(f"time limit: {time_limit} s; must be above 0")
     if not 0 <= seed < 1 << 32:
         raise TrainingError(f"seed: {seed}; must be from 0 to {(1 << 32) - 1}")
-    if network.input[2] != 3:
-        raise NetworkError(f"network '{network.name}': input depth {network.input[2]}; must be 3, for RGB")
+    network.check_takes_colours()
 
 
 def _fitting(recipe: Recipe, data: Dataset) -> Recipe:
