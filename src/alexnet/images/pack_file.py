@@ -138,8 +138,11 @@ class PackFile:
             self._refusal = error
         self._slots = [slots.get(key, -1) for key in self._keys]
 
-    def read(self, index: int) -> Record | None:
-        """Return the record, also one that another process has written meanwhile; None if it is not whole."""
+    def read(self, index: int, *, start: int = 0) -> Record | None:
+        """Return the record, also one that another process has written meanwhile; None if it is not whole.
+
+        With `start`, of one that is pixels its content from there on, which is not compared to the checksum.
+        """
         slot = self._slots[index]
         if slot < 0:
             return None
@@ -151,12 +154,14 @@ class PackFile:
             length = int(entry["length"])
             if entry["state"] == _EMPTY or length > self._record_bytes:
                 return None
-            content = os.pread(self._records, length, slot * self._record_bytes)
+            start = start if entry["state"] == _PIXELS else 0
+            content = os.pread(self._records, length - start, slot * self._record_bytes + start)
         except OSError:
             return None
-        if len(content) < length:
+        if len(content) < length - start:
             return None
-        if not self._verified[index]:  # once: it is to find what a crash left, not what a disk forgets later
+        # Once: it is to find what a crash left, not what a disk forgets later.
+        if not start and not self._verified[index]:
             if _checksum(head, content) != entry["checksum"]:
                 return None
             self._verified[index] = 1

@@ -180,12 +180,10 @@ class PackedPictures(Sequence[Picture]):
         for index in range(len(self)):
             if not go_on():
                 return None
-            record = self._record(index)
+            record = self._record(index, start=self._form.bytes)
             with suppress(PictureError):
                 if record is not None:
-                    small[index] = np.frombuffer(record.content, np.uint8, offset=self._form.bytes).reshape(
-                        SIDE, SIDE
-                    )
+                    small[index] = np.frombuffer(record.content, np.uint8).reshape(SIDE, SIDE)
                 elif index not in self._reasons:
                     small[index] = thumbnail(self._split.pictures[index])
         return small
@@ -196,9 +194,9 @@ class PackedPictures(Sequence[Picture]):
         if file is not None:
             file.close()
 
-    def _record(self, index: int) -> Record | None:
-        """What is packed of a picture that can be read."""
-        record = self._file.read(index) if self._file is not None else None
+    def _record(self, index: int, *, start: int = 0) -> Record | None:
+        """What is packed of a picture that can be read, from `start` on."""
+        record = self._file.read(index, start=start) if self._file is not None else None
         if record is None:
             return None
         self._done[index] = True
