@@ -1003,12 +1003,15 @@ def test_pictures_are_never_mirrored_where_that_may_change_their_class(
     assert described(history)["recipe"]["mirror"] is False
 
 
-def test_a_picture_that_is_framed_is_shifted_and_not_cut_into(run: Run, data: Dataset) -> None:
+def test_a_picture_that_is_framed_is_shifted_and_not_cut_into_and_of_one_size(
+    run: Run, data: Dataset, pooled: Network
+) -> None:
     pictures = [center(data.train.pictures[index], View.of(24, 24)) for index in range(18)]
     split = replace(data.train, pictures=pictures, names=[f"framed/{index}" for index in range(18)])
     framed = replace(data, train=split, validation=split, tight=True, division=None)
-    history = run(data=framed)
-    assert described(history)["recipe"]["crop"] == "shifted"
+    history = run(data=framed, network=pooled, recipe=replace(RECIPE, smallest_side=0.5))
+    recipe = described(history)["recipe"]
+    assert (recipe["crop"], recipe["smallest_side"]) == ("shifted", 1.0)
     assert history.view.resize == 24
 
 

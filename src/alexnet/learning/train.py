@@ -192,11 +192,16 @@ def _check(
 
 
 def _fitting(recipe: Recipe, data: Dataset) -> Recipe:
-    """The recipe, less what would take a picture of this data set to another class, or out of its frame."""
+    """The recipe, less what would take a picture of this data set to another class, or out of its frame.
+
+    Framed pictures are not small first, either: all that is in them has one size, which would be another one
+    in the end.
+    """
     if not data.mirror:
         recipe = replace(recipe, mirror=False)
-    if data.tight and recipe.crop == "resized":
-        recipe = replace(recipe, crop="shifted")
+    if data.tight:
+        crop = "shifted" if recipe.crop == "resized" else recipe.crop
+        recipe = replace(recipe, crop=crop, smallest_side=1.0)
     return recipe
 
 
