@@ -631,10 +631,10 @@ def test_filling_is_of_those_chosen_and_ends_where_it_is_told_to(photos: Photos)
     for index in range(150):
         photos.paint(f"more{index}.png", seed=index)
     with photos.open() as packed:
-        packed.fill(np.arange(0, 100, 2), workers=0)
+        packed.fill_with(np.arange(0, 100, 2), go_on=lambda: True)
         assert len(photos.decoded) == packed.packed == 50
-        packed.fill(workers=0, go_on=lambda: packed.packed < 90)
-        assert 90 <= packed.packed < len(packed) - 10
+        packed.fill_with(np.arange(len(packed)), go_on=lambda: packed.packed < 90)
+        assert packed.packed == 90
 
 
 def test_thumbnails_are_those_of_the_whole_pictures_packed_or_not(photos: Photos) -> None:

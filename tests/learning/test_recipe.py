@@ -134,6 +134,13 @@ def test_what_varies_pictures_and_units_grows_in_a_line_and_then_stays() -> None
     assert replace(recipe, build_up=0.0).after(0.0) == replace(recipe, build_up=0.0)
 
 
+def test_another_schedule_is_of_pictures_of_one_size_unless_they_are_asked_for() -> None:
+    assert get_recipe("default", "schedule=plateau").smallest_side == 1.0
+    assert get_recipe("default", "schedule=cosine").smallest_side == DEFAULT.smallest_side
+    with pytest.raises(TrainingError, match=r"smallest_side=0\.6 with schedule=plateau; must be 1"):
+        get_recipe("default", "schedule=plateau", "smallest_side=0.6")
+
+
 def test_fields_are_changed_in_their_own_kind() -> None:
     changes = ["batch_size=7", "learning_rate=1e-3", "mirror=false", "crop=centre", "clip_norm=inf"]
     recipe = get_recipe("default", *changes)

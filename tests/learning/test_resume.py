@@ -374,6 +374,19 @@ def test_best_weights_that_are_gone_are_those_of_the_next_epoch(
     assert load_weights(folder / "best.safetensors").metrics["validation_top1"] == 10 / 18
 
 
+def test_best_weights_of_what_was_thrown_away_give_way_to_any(run: Run) -> None:
+    def twice() -> None:
+        interrupt()
+        interrupt()
+
+    folder = run(on_progress=at(2, terminate)).output
+    with pytest.raises(Killed):
+        run(on_progress=at(STEPS + 1, kill), checkpoint_seconds=1e9)
+    other = replace(RECIPE, learning_rate=0.01)
+    assert run(recipe=other, on_progress=at(1, twice), checkpoint_seconds=1e9).interrupted
+    assert (folder / "best.safetensors").read_bytes() == (folder / "last.safetensors").read_bytes()
+
+
 @pytest.mark.parametrize("step", [1, 7])  # of the third epoch, at whose end the mean would begin to count
 def test_what_is_saved_is_what_was_judged(run: Run, pictures: Path, step: int) -> None:
     history = run(on_progress=at(2 * (STEPS + 1) + step, interrupt))
@@ -413,6 +426,18 @@ def test_what_was_found_about_twins_is_still_known(run: Run) -> None:
     with pytest.raises(Killed):
         run(on_progress=at(IN_VALIDATION, kill))
     assert run().warnings == plain.warnings
+
+
+@pytest.mark.parametrize("by", [interrupt, terminate])
+@pytest.mark.parametrize("number", [STEPS, STEPS + 1])  # the last step of the first epoch, and its validation
+def test_twins_are_looked_for_again_where_a_signal_stopped_that(
+    run: Run, by: Callable[[], None], number: int
+) -> None:
+    expected = run("plain").warnings
+    assert run(on_progress=at(number, by)).interrupted
+    notices: list[str] = []
+    assert run(on_notice=notices.append).warnings == expected
+    assert notices == [each for each in expected if "look like one to train on" in each] != []
 
 
 def test_validation_that_sigterm_cuts_off_is_not_in_metrics(run: Run) -> None:
@@ -603,6 +628,34 @@ def test_a_run_that_the_clock_ended_gives_its_result_again(
     assert again.best is not None
     assert first.best is not None
     assert again.best.top(1) == first.best.top(1)
+
+
+@pytest.mark.parametrize(("act", "code"), [(terminate, (True, True)), (interrupt, (True, False))])
+def test_a_signal_while_the_best_are_judged_again_is_told(
+    run: Run, monkeypatch: pytest.MonkeyPatch, act: Callable[[], None], code: tuple[bool, bool]
+) -> None:
+    expected = outcome(run().output)
+
+    def judging(*arguments: Any, **settings: Any) -> Report:
+        act()
+        act()
+        return evaluate(*arguments, **settings)
+
+    monkeypatch.setattr(loop, "evaluate", judging)
+    history = run()
+    assert history.best is None
+    assert (history.interrupted, history.terminated) == code
+    assert_same(history.output, expected)
+
+
+def test_a_run_whose_best_weights_are_gone_says_so(run: Run) -> None:
+    folder = run().output
+    (folder / "best.safetensors").unlink()
+    notices: list[str] = []
+    assert run(on_notice=notices.append).best is None
+    assert (
+        notices[-1] == f"{folder / 'best.safetensors'}: not the weights that were judged best; they are gone"
+    )
 
 
 def test_a_run_that_patience_ended_gives_its_result_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from safetensors.torch import load_file
 from alexnet import DataError, Network, TrainingError
 from alexnet.images.views import View
 from alexnet.learning.processes import Processes
-from alexnet.learning.progress import Progress
+from alexnet.learning.progress import Limit, Progress
 from alexnet.learning.recipe import Recipe
 from alexnet.learning.shard_feed import ShardFeed, open_stream, stream_source
 from alexnet.learning.train import train
@@ -93,6 +94,8 @@ def test_going_on_gives_the_rest_of_the_stream(shards: str, coloured: Path) -> N
     taken = before.epoch(1)
     for _ in range(3):
         next(taken)
+        before.note_step()
+    next(taken)  # is given, and not trained on
     after = feed_of(shards, coloured, processes=Processes())
     after.go_on_after(before.drawn)
     for batch, other in zip([*after.epoch(1, first=3), *after.epoch(2)], expected[3:], strict=True):
@@ -153,6 +156,32 @@ def test_a_picture_that_cannot_be_read_is_left_out_and_too_many_are_an_error(
     assert "not a picture" in (tmp_path / "some" / "skipped.csv").read_text()
     with pytest.raises(DataError, match=r"not a picture.*at most 0% may be"):
         run(small, shards, coloured, tmp_path / "none", most_unreadable=0.0)
+
+
+def test_a_validation_picture_that_was_mended_is_listed_no_more(
+    small: Network, shards: str, coloured: Path, tmp_path: Path
+) -> None:
+    judged = Path(copytree(coloured, tmp_path / "judged"))
+    bad, good = sorted(judged.glob("*/*.png"))[:2]
+    bad.write_bytes(b"nothing")
+    run(small, shards, judged, tmp_path / "run", epochs=1)
+    assert str(bad) in (tmp_path / "run" / "skipped.csv").read_text()
+    bad.write_bytes(good.read_bytes())
+    run(small, shards, judged, tmp_path / "run", epochs=2, resume=True)
+    assert not (tmp_path / "run" / "skipped.csv").exists()
+
+
+def test_where_the_clock_ends_a_stream_no_batch_of_it_is_lost(
+    small: Network, shards: str, coloured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(small, shards, coloured, tmp_path / "whole")
+    share = Limit.share
+    monkeypatch.setattr(Limit, "share", lambda limit, steps: 1.0 if steps >= 6 else share(limit, steps))
+    run(small, shards, coloured, tmp_path / "part")
+    monkeypatch.setattr(Limit, "share", share)
+    run(small, shards, coloured, tmp_path / "part", resume=True)
+    whole, part = (load_file(tmp_path / name / "last.safetensors") for name in ("whole", "part"))
+    assert all(torch.equal(whole[name], part[name]) for name in whole)
 
 
 def test_shards_without_a_picture_that_can_be_read_are_an_error_in_one_line(

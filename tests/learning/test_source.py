@@ -147,9 +147,30 @@ def test_validation_pictures_are_decoded_while_something_else_is_done(coloured: 
             assert perf_counter() - begin < 60
             sleep(0.01)
     assert centres.packed.packed == len(wanted)
-    with centres.decoded_ahead(np.arange(0, len(data.validation), 2)) as stop:
+
+
+def test_decoding_meanwhile_ends_with_the_picture_that_it_is_at(coloured: Path) -> None:
+    data, view = open_dataset(coloured, validation_share=0.5), View.of(20, 24)
+    gate, plain = threading.Semaphore(2), data.validation.pictures
+
+    def read(index: int) -> Picture:
+        gate.acquire()
+        return plain[index]
+
+    pictures = LazyPictures(range(len(plain)), read)
+    data = replace(data, validation=replace(data.validation, pictures=pictures))
+    centres = open_centres(data, view, on_notice=no_notice)
+    assert centres is not None
+    assert len(plain) > 3
+    with centres.decoded_ahead(np.arange(len(plain))) as stop:
+        begin = perf_counter()
+        while centres.packed.packed < 2:
+            assert perf_counter() - begin < 60
+            sleep(0.01)
+        threading.Timer(0.3, gate.release, [100]).start()  # by then it is to stop
         stop()
         assert not [each for each in threading.enumerate() if each.name == "alexnet-validation"]
+    assert centres.packed.packed == 3
 
 
 def test_framed_pictures_are_kept_nowhere(cache: Path) -> None:
@@ -170,14 +191,25 @@ def test_validation_pictures_that_are_trained_on_as_well_are_named(tmp_path: Pat
     source = open_source(data, view, on_notice=no_notice)
     told = find_twins(data, source, open_centres(data, view, on_notice=no_notice))
     assert told is not None
-    assert told.startswith(f"{data.name}: 1 validation picture")
-    assert all(str(tmp_path / f"{name}.jpg") in told for name in ("train/a/one", "val/a/one, smaller"))
-    assert "two" not in told
-    assert "other" not in told
+    (line,) = told
+    assert line.startswith(f"{data.name}: 1 validation picture")
+    assert all(str(tmp_path / f"{name}.jpg") in line for name in ("train/a/one", "val/a/one, smaller"))
+    assert "two" not in line
+    assert "other" not in line
+    stopped = find_twins(
+        data, source, open_centres(data, view, on_notice=no_notice), go_on=iter([True, False, False]).__next__
+    )
+    assert stopped is None
     others = replace(data, validation=data.validation.subset([1]))
     centres = open_centres(others, view, on_notice=lambda _: None)
-    assert find_twins(others, source, centres) is None
-    assert find_twins(data, source, None) is None  # framed already, and alike for that
+    assert find_twins(others, source, centres) == ()
+
+
+def test_framed_pictures_look_alike_and_are_not_compared() -> None:
+    picture = random_pictures(1, 8)[0]
+    data, view = framed([picture, picture]), View.of(8, 8, tight=True)
+    source = open_source(data, view, on_notice=no_notice)
+    assert find_twins(data, source, open_centres(data, view, on_notice=no_notice)) == ()
 
 
 # --- colours ----------------------------------------------------------------------------------------------

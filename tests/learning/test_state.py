@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from collections.abc import Callable
 from dataclasses import fields, replace
 from math import nextafter, pi
 from pathlib import Path
+from shutil import copytree, rmtree
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from alexnet import OutputError, TrainingError
 from alexnet.images.shards import Drawn
+from alexnet.learning import state as state_module
 from alexnet.learning.progress import Tally
 from alexnet.learning.runs import Epoch, Steps
 from alexnet.learning.state import State, load_state, remove_before, save_state
+from alexnet.learning.weights import write_tensors
 
 NEWEST, BEFORE = "state.safetensors", "state-before.safetensors"
 
@@ -198,6 +203,18 @@ def test_where_the_newest_is_damaged_the_one_before_is_taken_and_that_is_told(
     assert told[0].endswith(f"going on from {BEFORE}, 176 pictures in")
 
 
+def test_a_state_of_the_format_before_is_gone_on_from(tmp_path: Path) -> None:
+    expected = replace(state(2), drawn=(Drawn(pictures=12), Drawn()))
+    save_state(tmp_path, expected)
+    with safe_open(tmp_path / NEWEST, framework="pt") as file:
+        described = json.loads(file.metadata()["alexnet"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+    text = json.dumps(described | {"format": 1, "drawn": [12, 0]})
+    checksum = str(state_module._description_checksum(text, tensors))
+    write_tensors(tmp_path / NEWEST, tensors, {"alexnet": text, "checksum": checksum})
+    assert_same(load(tmp_path)[0], expected)
+
+
 def test_a_state_that_is_another_thing_altogether_is_damaged(two: Path) -> None:
     (two / NEWEST).unlink()
     (two / NEWEST).mkdir()
@@ -234,15 +251,22 @@ def test_no_byte_of_a_state_can_change_unnoticed(two: Path) -> None:
 
 
 def test_a_run_that_goes_on_after_damage_always_has_a_whole_state(
-    two: Path, monkeypatch: pytest.MonkeyPatch
+    two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (two / NEWEST).write_bytes(b"damaged")
     plain = Path.replace
 
+    def check() -> None:
+        with monkeypatch.context() as unpatched:  # what is found is put in its place
+            unpatched.setattr(Path, "replace", plain)
+            copied = copytree(two, tmp_path / "copied")
+            assert load(copied)[0] is not None
+            rmtree(copied)
+
     def checked(path: Path, target: Path) -> Path:
-        assert load(two)[0] is not None
+        check()
         moved = plain(path, target)
-        assert load(two)[0] is not None
+        check()
         return moved
 
     monkeypatch.setattr(Path, "replace", checked)
@@ -297,6 +321,7 @@ def test_a_kill_between_any_two_renames_loses_nothing(
     found, told = load(two)
     assert told == []
     assert_same(found, state(3 if renames else 2))
+    assert {path.name for path in two.iterdir()} == {NEWEST, BEFORE}
     save_state(two, state(4))
     assert_same(load(two)[0], state(4))
     assert {path.name for path in two.iterdir()} == {NEWEST, BEFORE}

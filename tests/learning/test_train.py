@@ -8,6 +8,7 @@ import json
 import math
 import os
 import signal
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -17,6 +18,7 @@ from time import perf_counter, sleep
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from PIL import Image
@@ -25,10 +27,11 @@ from torch import Tensor
 
 from alexnet import DataError, Network, NetworkError, OutputError, TrainingError, edit
 from alexnet.images.datasets import Dataset, open_dataset
+from alexnet.images.packed import PackedPictures
 from alexnet.images.views import View, center
 from alexnet.inference.engines import open_classifier
 from alexnet.inference.predict import predict
-from alexnet.learning import augment, loop
+from alexnet.learning import augment, loop, source
 from alexnet.learning.evaluate import evaluate
 from alexnet.learning.progress import Progress
 from alexnet.learning.recipe import DROPS, PLATEAU_EPOCHS, Recipe
@@ -804,6 +807,48 @@ def test_pictures_left_out_are_still_listed_when_the_result_is_given_again(
     again = run(data=data, resume=True)
     assert lines(again.output / "skipped.csv") == rows
     assert len(again.skipped) == 2
+
+
+def test_what_was_not_read_again_is_still_listed(
+    run: Run, damaged: Callable[..., Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The decoded pictures are gone, and a run that is over decodes but a sample of those it trained on."""
+    data = damaged("train/red/05.png", "val/red/00.png")
+    rows = lines(run(data=data).output / "skipped.csv")
+    assert len(rows) == 2
+    monkeypatch.setattr(source, "_SAMPLE", 2)
+    monkeypatch.setenv("ALEXNET_CACHE", str(tmp_path / "new"))
+    again = run(data=data, resume=True)
+    assert lines(again.output / "skipped.csv") == rows
+    (tmp_path / "data" / "train" / "red" / "05.png").unlink()
+    gone = run(data=open_dataset(tmp_path / "data"), name="other")
+    (gone.output / "skipped.csv").write_bytes((again.output / "skipped.csv").read_bytes())
+    last = run(data=open_dataset(tmp_path / "data"), name="other", resume=True)
+    assert lines(last.output / "skipped.csv") == [row for row in rows if "val" in row["picture"]]
+
+
+def test_validation_pictures_are_decoded_while_it_trains(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALEXNET_CACHE", str(tmp_path / "cache"))
+    begun: list[list[int]] = []
+    plain = PackedPictures.fill_with
+
+    def fill(packed: PackedPictures, chosen: npt.NDArray[np.int64], **settings: Any) -> None:
+        begun.append(chosen.tolist())
+        plain(packed, chosen, **settings)
+        packed_then.append(packed.packed)
+
+    def judged(*arguments: Any, **settings: Any) -> object:
+        assert not [each for each in threading.enumerate() if each.name == "alexnet-validation"]
+        return evaluate(*arguments, **settings)
+
+    packed_then: list[int] = []
+    monkeypatch.setattr(PackedPictures, "fill_with", fill)
+    monkeypatch.setattr(loop, "evaluate", judged)
+    run(on_progress=lambda _: sleep(0.1))
+    assert begun == [list(range(6))]
+    assert packed_then[0] > 0
 
 
 def test_pictures_that_were_mended_are_listed_no_more(

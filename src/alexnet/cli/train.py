@@ -29,7 +29,11 @@ from alexnet.cli.printing import INTERRUPTED, TERMINATED, fail, note
 )
 @click.option("--epochs", type=int, help="Times through the pictures.  [default: 20; long: 200; paper: 90]")
 @click.option("--time-limit", type=Duration(), help="Such as 3m or 1h30m; the schedule follows the clock.")
-@click.option("--patience", type=int, help="Epochs without a better validation accuracy that end the run.")
+@click.option(
+    "--patience",
+    type=int,
+    help="Epochs without a better validation accuracy that end the run, once pictures have full size.",
+)
 @click.option("--batch-size", type=int, help="Pictures a step, over all processes.")
 @click.option("--lr", type=float, help="Peak of the learning rate.")
 @click.option(
@@ -171,6 +175,8 @@ def train(
         note(f"stopped; its state is saved: the same command with --resume --output {history.output} goes on")
         sys.exit(TERMINATED)
     best = history.output / runs.BEST
+    if not best.exists():
+        best = history.output / runs.LAST
     if history.best is not None:
         write_report(
             history,

@@ -138,38 +138,40 @@ class PackedPictures(Sequence[Picture]):
         """Return index and reason of the pictures that are known not to be readable, in order."""
         return sorted(self._reasons.copy().items())  # a copy, as other threads add to it
 
-    def fill(
-        self,
-        chosen: npt.NDArray[np.int64] | None = None,
-        *,
-        workers: int,
-        on_progress: Callable[[int], None] = lambda _: None,
-        go_on: Callable[[], bool] = lambda: True,
-    ) -> None:
-        """Decode now what is not packed yet, of those chosen; `on_progress` is told of `packed` now and then.
+    def fill(self, *, workers: int, on_progress: Callable[[int], None] = lambda _: None) -> None:
+        """Decode now what is not packed yet; `on_progress` is told of `packed` now and then.
 
-        It ends early where nothing more can be kept, and where `go_on`, asked as often, says no. `workers`
-        threads do it: on two cores, two processes decoded 1.35 times as many pictures of 224 × 224 a second
-        as two threads, 1.15 times as many of 500 × 375 and as many of 1000 × 750, not counting the second
-        that they took to start.
+        It ends early where nothing more can be kept. `workers` threads do it: on two cores, two processes
+        decoded 1.35 times as many pictures of 224 × 224 a second as two threads, 1.15 times as many of
+        500 × 375 and as many of 1000 × 750, not counting the second that they took to start.
         """
         if self._file is None:
             return
-        wanted = np.arange(len(self)) if chosen is None else chosen
         batches = load_batches(
             self,
-            wanted[~self._done[wanted]].tolist(),
+            np.flatnonzero(~self._done).tolist(),
             shape=lambda square: square[:1, :1],  # nobody looks at these batches
-            batch_size=32,
+            batch_size=64,
             workers=workers,
             on_unreadable=lambda *_: None,  # they are remembered
         )
         with closing(batches):
             for _ in batches:
                 on_progress(self.packed)
-                if self._refused.locked() or not go_on():
+                if self._refused.locked():
                     return
         on_progress(self.packed)
+
+    def fill_with(self, chosen: npt.NDArray[np.int64], *, go_on: Callable[[], bool]) -> None:
+        """Decode those that are not packed yet in this thread, while they can be kept and `go_on` says so.
+
+        It is asked before each picture.
+        """
+        for index in chosen[~self._done[chosen]].tolist():
+            if self._file is None or self._refused.locked() or not go_on():
+                return
+            with suppress(PictureError):  # it is remembered
+                self[index]
 
     def thumbnails(self, *, go_on: Callable[[], bool] = lambda: True) -> npt.NDArray[np.uint8] | None:
         """Return `twins.thumbnails` of the whole pictures, (N, SIDE, SIDE); None once `go_on` says no.

@@ -58,6 +58,9 @@ class Feed:
         """How far this process has taken a stream; nothing where any picture can be had at any time."""
         return Drawn()
 
+    def note_step(self) -> None:
+        """A batch of a stream has been trained on."""
+
     def go_on_after(self, drawn: Drawn) -> None:
         """Take a stream up again there."""
 

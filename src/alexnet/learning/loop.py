@@ -42,7 +42,7 @@ from alexnet.learning.step import (
 )
 from alexnet.learning.weights import Weights, load_weights, save_weights, torch_classifier
 from alexnet.learning.weights_file import read_metrics
-from alexnet.writing import link_whole
+from alexnet.writing import link_whole, printable
 
 STEPS_A_LINE = 10  # of steps.csv
 AVERAGED_EVERY = 8  # steps between additions to the weights' running mean: each costs as much as a copy
@@ -98,7 +98,7 @@ class Loop:
     interrupted: bool = False
     over: bool = False
     terminated: bool = False  # by SIGTERM to this or another process: what all of them know
-    twins: tuple[str, ...] = ()  # a line on pictures that are in both splits
+    twins: tuple[str, ...] | None = None  # a line on pictures that are in both splits; None: not looked yet
     unreadable: dict[str, str] = field(default_factory=dict)  # validation pictures, and why
     end_decoding: Callable[[], None] = lambda: None  # of validation pictures meanwhile
 
@@ -176,7 +176,7 @@ class Loop:
             interrupted=self.interrupted,
             terminated=self.terminated,
             skipped=skipped,
-            warnings=(*self.data.warnings, *self.twins),
+            warnings=(*self.data.warnings, *(self.twins or ())),
         )
 
     def _is_over(self) -> bool:
@@ -256,6 +256,7 @@ class Loop:
         """What comes after every step: figures, the running mean, a checkpoint, an end that was asked for."""
         for tally in (self.tally, self.few):
             tally.add(loss, right, pictures)
+        self.feed.note_step()
         self.step += 1
         line_is_full = self._steps() % STEPS_A_LINE == 0
         if self.average is not None and self._steps() % AVERAGED_EVERY == 0:
@@ -405,27 +406,26 @@ class Loop:
         improved = report is not None and (self.best_top1 is None or report.top(1) >= self.best_top1)
         if report is not None and improved:
             self.best, self.best_top1 = report, report.top(1)
-        if self.processes.leads and line.epoch == 1 and whole:
+        if self.processes.leads and self.twins is None and whole:
             self._look_for_twins()
         stop, due = self._asked()
         self.interrupted = stop or self.interrupted
         if self.processes.leads:
-            self._save(kept, best=improved or not (self.folder / runs.BEST).exists())
+            self._save(kept, best=improved or self.best_top1 is None)
         self.over = self._is_over() or not whole
         # Of an epoch that was cut short, the state is from before this.
         if whole and report is not None and (self.over or due):
             self._checkpoint()
 
     def _look_for_twins(self) -> None:
-        found = find_twins(
+        self.twins = find_twins(
             self.data,
             self.feed.source,
             self.centres,
             go_on=lambda: not (self.interrupts.count or self.interrupts.terminated),
         )
-        if found is not None:
-            self.twins = (found,)
-            self.on_notice(found)
+        for each in self.twins or ():
+            self.on_notice(each)
 
     def _kept(self) -> AlexNet:
         """The model that is to be judged and saved, by the steps done so far."""
@@ -480,10 +480,13 @@ class Loop:
 
     def _best_report(self) -> Report | None:
         """Of the best weights, judged again where they are of before the run was taken up."""
-        again = self.best is None and self.best_top1 is not None
-        if again and self.processes.leads:
+        if self.best is not None or self.best_top1 is None or self.terminated:
+            return self.best
+        self.end_decoding()
+        stopped = False
+        if self.processes.leads:
             split = self._validation()
-            with suppress(KeyboardInterrupt):
+            try:
                 self._stop_if_insisted(0)
                 self.best = self._judged(
                     load_weights(self.folder / runs.BEST),
@@ -491,6 +494,11 @@ class Loop:
                     on_progress=self._stop_if_insisted,
                     on_unreadable=lambda index, message: self._leave_out(split.names[index], message),
                 )
+            except KeyboardInterrupt:
+                stopped = True
+        stopped, terminated = self.processes.any_of(stopped, self.interrupts.terminated)
+        self.interrupted = self.interrupted or stopped
+        self.terminated = stopped and terminated
         return self.best
 
     def _leave_out(self, name: str, message: str) -> None:
@@ -515,13 +523,34 @@ class Loop:
         )
 
     def _skipped(self) -> tuple[tuple[str, str], ...]:
-        skipped: dict[str, str] = {}
+        """What cannot be read, and what could not before and has not been read since."""
         if self.centres is not None:
             for index, message in self.centres.packed.unreadable():
                 self._leave_out(self.data.validation.names[index], message)
-        for part in self.processes.gather(self.feed.skipped(self.data.train.names) | self.unreadable):
+        skipped = self.processes.agree_on(lambda: runs.read_skipped(self.folder))
+        found = self.feed.skipped(self.data.train.names) | self.unreadable
+        for part, gone in self.processes.gather((found, self._no_longer(skipped))):
+            for name in (*gone, *map(printable, part)):
+                skipped.pop(name, None)
             skipped |= part
         return tuple(sorted(skipped.items()))
+
+    def _no_longer(self, skipped: Mapping[str, str]) -> list[str]:
+        """Pictures that could not be read before and have been since, by this process, or that have gone."""
+        if not skipped:
+            return []
+        names = list(self.data.train.names)
+        aspects = self.feed.source.aspects(np.arange(len(names)))  # those of unreadable ones are not known
+        if self.centres is not None:
+            names += self.centres.split.names
+            aspects = np.concatenate([aspects, self.centres.packed.aspects])
+        places = {printable(name): place for place, name in enumerate(names)}
+        streamed = self.feed.drawn.pictures > 0
+        return [
+            name
+            for name in skipped
+            if (not streamed if name not in places else not np.isnan(aspects[places[name]]))
+        ]
 
     # --- on disk
 
@@ -605,9 +634,6 @@ class Loop:
                     f"{self.processes.count}; must be as many; start as many"
                 )
             self.feed.go_on_after(state.drawn[self.processes.rank])
-            self.unreadable |= runs.read_skipped(
-                self.folder
-            )  # of a stream, what was drawn is not drawn again
         groups: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "momentum": {}}
         for name, tensor in state.tensors.items():
             kind, _, rest = name.partition("/")
@@ -624,6 +650,8 @@ class Loop:
         )
         self.step, self.pictures = state.step, state.pictures
         self.best_top1 = state.best if self.processes.agree_on(lambda: self._has_best_of(state)) else None
+        if self.best_top1 != state.best and self.processes.leads:
+            self.on_notice(f"{self.folder / runs.BEST}: not the weights that were judged best; they are gone")
         self.optimizer.rate = state.learning_rate
         self.limit.validation_seconds, self.twins = state.validation_seconds, state.twins
         self.epochs, self.lines = list(state.epochs), list(state.lines)

@@ -142,7 +142,8 @@ RECIPES = {"default": DEFAULT, "long": LONG, "paper": PAPER}
 def get_recipe(name: str, *changes: str) -> Recipe:
     """The recipe of that name, with fields changed.
 
-    Raises TrainingError for an unknown name, field or value.
+    With another schedule that needs it, pictures are of one size unless `changes` say otherwise. Raises
+    TrainingError for an unknown name, field or value.
 
     >>> get_recipe("paper", "dropout=0").dropout
     0.0
@@ -161,6 +162,8 @@ def get_recipe(name: str, *changes: str) -> Recipe:
         except ValueError:
             kind = {bool: "true or false", int: "a whole number"}.get(type(known[field]), "a number")
             raise TrainingError(f"recipe: {change}; must be {kind}") from None
+    if values.get("schedule") == "plateau":
+        values.setdefault("smallest_side", 1.0)
     return replace(recipe, **values)
 
 

@@ -37,7 +37,8 @@ class Stream:
 class _Place:
     """Where this process stands in its stream."""
 
-    drawn: Drawn = field(default_factory=Drawn)
+    drawn: Drawn = field(default_factory=Drawn)  # of batches that were trained on
+    given: Drawn = field(default_factory=Drawn)  # with the batch that was given last
     left_out: dict[str, str] = field(default_factory=dict)
     batches: Generator[ShardBatch, None, None] | None = None
 
@@ -58,6 +59,10 @@ class ShardFeed(Feed):
     def drawn(self) -> Drawn:
         """How far this process has taken the stream."""
         return self._place.drawn
+
+    def note_step(self) -> None:
+        """The batch that was given last has been trained on."""
+        self._place.drawn = self._place.given
 
     def go_on_after(self, drawn: Drawn) -> None:
         """Begin there in this process's stream."""
@@ -100,7 +105,7 @@ class ShardFeed(Feed):
             )
         for step in range(first, self.steps):
             batch = next(self._place.batches)
-            self._place.drawn = batch.drawn
+            self._place.given = batch.drawn
             self._check_readable()
             there, labels = places[: len(batch.labels)], batch.labels
             squares = torch.from_numpy(batch.squares).to(self.device, non_blocking=True)
@@ -112,10 +117,10 @@ class ShardFeed(Feed):
 
     def _check_readable(self) -> None:
         left_out = len(self._place.left_out)
-        if left_out <= self.most_unreadable * max(self._place.drawn.pictures, self.recipe.batch_size):
+        if left_out <= self.most_unreadable * max(self._place.given.pictures, self.recipe.batch_size):
             return
         name, reason = next(iter(self._place.left_out.items()))
-        drawn = self._place.drawn.pictures
+        drawn = self._place.given.pictures
         raise DataError(
             f"{name}: {reason}; {left_out} of {drawn} pictures of the stream cannot be read; at "
             f"most {self.most_unreadable:.0%} may be; mend the shards, or allow more with --most-unreadable"

@@ -98,7 +98,7 @@ class Centres:
         """Decode those in a thread meanwhile; what is given ends that, as the end of the block does."""
         stopped = threading.Event()
         thread = threading.Thread(
-            target=partial(self.packed.fill, chosen, workers=0, go_on=lambda: not stopped.is_set()),
+            target=partial(self.packed.fill_with, chosen, go_on=lambda: not stopped.is_set()),
             name="alexnet-validation",
             daemon=True,
         )
@@ -154,25 +154,25 @@ def _framed(split: Split) -> Source:
 
 def find_twins(
     data: Dataset, source: Source, centres: Centres | None, *, go_on: Callable[[], bool] = lambda: True
-) -> str | None:
-    """A line that names validation pictures which are nearly the same as one to train on; None where none is.
+) -> tuple[str, ...] | None:
+    """A line that names validation pictures which are nearly the same as one to train on, if any.
 
-    Not looked for where pictures are framed already, and alike for that, nor among very many, nor any more
-    once `go_on` says no.
+    Not looked for where pictures are framed already, and alike for that, nor among very many. None once
+    `go_on` says no.
     """
     many = len(data.train) + len(data.validation) > _MOST_COMPARED
     if centres is None or many or not isinstance(source.pictures, PackedPictures):
-        return None
+        return ()
     first, second = (each.thumbnails(go_on=go_on) for each in (source.pictures, centres.packed))
     if first is None or second is None:
         return None
     pairs = near_twins(first, second)
     named = [(data.train.names[first], data.validation.names[second]) for first, second in pairs]
     if not named:
-        return None
+        return ()
     return (
         f"{data.name}: {len(named)} validation pictures look like one to train on, which flatters the "
-        f"accuracy: {told_pairs(named)}"
+        f"accuracy: {told_pairs(named)}",
     )
 
 

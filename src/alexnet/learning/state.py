@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from alexnet.learning.runs import STATE_NEXT as NEXT
 from alexnet.learning.weights import write_tensors
 
 FORMAT = 2
+_NUMBERS_DRAWN = 1  # a format in which `drawn` was a number of pictures each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +47,7 @@ class State:
     drawn: tuple[Drawn, ...] = ()  # how far each process has taken a stream
     learning_rate: float = 0.0  # of the last step
     validation_seconds: float = 0.0  # that the last validation took
-    twins: tuple[str, ...] = ()  # what was found about pictures that are in both splits
+    twins: tuple[str, ...] | None = None  # what was found about pictures in both splits; None: not looked yet
     small_epochs: int = 0  # how many had ended before pictures had grown to the network's own size
 
 
@@ -73,13 +75,17 @@ def save_state(folder: Path, state: State) -> None:
     metadata = {"alexnet": text, "checksum": str(_description_checksum(text, tensors))}
     write_tensors(folder / NEXT, tensors, metadata)
     try:
-        if (folder / STATE).exists():
-            (folder / STATE).replace(folder / BEFORE)
-        (folder / NEXT).replace(folder / STATE)
+        _put_in_place(folder)
     except OSError as error:
         raise OutputError(
             f"{folder / STATE}: cannot be written: {error.strerror}; {NEXT} and {BEFORE} are there"
         ) from error
+
+
+def _put_in_place(folder: Path) -> None:
+    if (folder / STATE).exists():
+        (folder / STATE).replace(folder / BEFORE)
+    (folder / NEXT).replace(folder / STATE)
 
 
 def load_state(folder: Path, *, on_notice: Callable[[str], None]) -> State | None:
@@ -100,6 +106,9 @@ def load_state(folder: Path, *, on_notice: Callable[[str], None]) -> State | Non
             on_notice(
                 f"{each}; going on from {path.name}, {state.pictures + state.tally.pictures:,} pictures in"
             )
+        if path.name == NEXT:
+            with suppress(OSError):  # then the next that is saved will say so
+                _put_in_place(folder)
         return state
     if damaged:
         raise TrainingError(f"{'; '.join(damaged)}; nothing is left to go on from; start the run anew")
@@ -119,7 +128,7 @@ def _read(path: Path) -> State:
     if int(metadata["checksum"]) != _description_checksum(text, tensors):
         raise ValueError("the checksum of its description is wrong")
     described: dict[str, Any] = json.loads(text)
-    if described["format"] != FORMAT:
+    if described["format"] not in (_NUMBERS_DRAWN, FORMAT):
         raise ValueError(f"format {described['format']}, this alexnet has {FORMAT}")
     for name, tensor in tensors.items():
         if _checksum(tensor) != described["checksums"][name]:
@@ -134,10 +143,13 @@ def _read(path: Path) -> State:
         epochs=tuple(Epoch(**each) for each in described["epochs"]),
         lines=tuple(Steps(**each) for each in described["lines"]),
         best=described["best"],
-        drawn=tuple(Drawn(**each) for each in described["drawn"]),
+        drawn=tuple(
+            Drawn(pictures=each) if described["format"] == _NUMBERS_DRAWN else Drawn(**each)
+            for each in described["drawn"]
+        ),
         learning_rate=described["learning_rate"],
         validation_seconds=described["validation_seconds"],
-        twins=tuple(described["twins"]),
+        twins=None if described["twins"] is None else tuple(described["twins"]),
         small_epochs=described.get("small_epochs", 0),
     )
 
