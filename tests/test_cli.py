@@ -1141,6 +1141,54 @@ def test_an_export_is_proved_kept_and_used_by_predict(
     assert told["top1"] == 1.0
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--most-lost", "0.1"), "--most-lost: is for --int8; give both"),
+        (
+            ("--int8", "--calibrate", "PICTURES", "--most-lost", "5"),
+            "most lost: 5.0; must be a share, from 0 to 1",
+        ),
+        (("--int8", "--calibrate", "PICTURES", "--most-lost", "nan"), "most lost: nan; must be a share"),
+    ],
+)
+def test_what_may_be_lost_is_a_share_of_8_bits(
+    trained: tuple[Path, Result], coloured: Path, here: Path, options: tuple[str, ...], told: str
+) -> None:
+    chosen = [str(coloured) if each == "PICTURES" else each for each in options]
+    assert told in refused("export", trained[0] / "best.safetensors", "-o", "m.onnx", *chosen)
+    assert not Path("m.onnx").exists()
+
+
+def test_an_audit_of_no_claims_is_refused(here: Path) -> None:
+    for name, text in (("a.toml", ""), ("b.csv", "Layer,Output\nconv1,\n")):
+        Path(name).write_text(text)
+        assert refused("audit", name).startswith(f"{name}: no claims; ")
+
+
+def test_classes_are_those_of_the_pictures(coloured: Path, toml: Path, nothing_left: None) -> None:
+    told = refused("train", coloured, "--network", toml, "--set", "classes=7")
+    assert told == "--set classes: a network is trained with the classes that the pictures have; leave it out"
+
+
+def test_a_closed_standard_output_is_no_trouble(
+    python: Start, trained: tuple[Path, Result], coloured: Path
+) -> None:
+    command, environment = python
+    words = [
+        *command,
+        "-m",
+        "alexnet",
+        "predict",
+        str(trained[0] / "best.safetensors"),
+        str(coloured / "red"),
+    ]
+    told = subprocess.run(
+        ["sh", "-c", '"$@" >&-', "sh", *words], env=environment, capture_output=True, text=True
+    )
+    assert (told.returncode, told.stderr) == (0, "")
+
+
 def test_what_an_export_needs_is_asked_for_in_a_line(
     trained: tuple[Path, Result], coloured: Path, tmp_path: Path
 ) -> None:

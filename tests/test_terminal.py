@@ -132,6 +132,11 @@ def test_a_picture_that_cannot_be_read_has_the_reason_at_its_end() -> None:
     )
 
 
+def test_a_name_that_is_no_utf8_or_has_a_line_s_end_is_a_cell() -> None:
+    rows = [prediction("a\n\udce9.png", ("x", 0.5)), prediction("b.png", ("x", 0.5))]
+    assert told(rows, labels=1).splitlines()[2:] == [r"a\n\udce9.png  x 50.0%", f"b.png{' ' * 10}x 50.0%"]
+
+
 def test_predictions_are_told_as_they_come_and_columns_grow() -> None:
     asked: list[str] = []
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from alexnet import NETWORKS, ClaimsError, Finding, MisfitError, Network, audit, read_claims, summarize
 from alexnet.architecture.claim_files import NAMED
+from alexnet.architecture.claim_tables import read_csv
 from alexnet.architecture.claims import from_mapping, read_toml
 from alexnet.architecture.descriptions import described
 from alexnet.architecture.layers import Conv, Dense, Flatten, Layer, MaxPool
@@ -112,6 +113,47 @@ def test_what_is_not_said_is_not_guessed() -> None:
     assert finding.status == "unsupported"
     # The five honest routes to 55 that one change makes.
     assert {"padding 2", "rounding up", "input 227"} <= set(finding.routes)
+
+
+def test_the_example_of_the_docs_holds() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "audit.md").read_text(encoding="utf-8")
+    example = page.partition("```toml\n")[2].partition("```")[0]
+    found = audit(read_toml(example, where="docs")).findings
+    assert len(found) > 15
+    assert {each.status for each in found} <= {"ok", "rounded"}
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong", "right"),
+    [
+        ("macs", "105,415,201", "1,054,152,000"),  # by hand: 10 x 11 x 11 x 3 x 96 x 55 x 55
+        ("flops", "210.9M", "2,108,304,000"),
+        ("activation_bytes", "1.17 MB", "11,616,000"),  # 10 x 55 x 55 x 96 x 4
+    ],
+)
+def test_what_each_picture_has_is_corrected_for_the_batch(field: str, wrong: str, right: str) -> None:
+    text = (
+        'input = "227x227x3"\nbatch = 10\n[[layers]]\nname = "conv1"\nkernel = 11\nstride = 4\npadding = 0\n'
+        f'filters = 96\noutput = "55x55x96"\n{field} = "{wrong}"\n'
+    )
+    (finding,) = audit(read_toml(text, where="ten")).errors
+    assert (finding.field, finding.correction) == (field, right)
+    assert finding.reason.startswith("10 x ")
+    assert finding.reason.endswith(f"= {right}")
+    assert not audit(read_toml(text.replace(wrong, right), where="ten")).errors
+
+
+def test_headings_may_be_words_that_are_joined() -> None:
+    """As `alexnet summary --format csv` has them."""
+    text = 'layer,kernel,output,activation_bytes,receptive_field\nconv1,11,55x55x96,"1,161,600",11\n'
+    claims = read_csv(text, where="table")
+    assert claims.unread == ()
+    assert {*claims.layers[0].claims} >= {"activation_bytes", "receptive_field"}
+
+
+def test_a_letter_is_not_nothing() -> None:
+    claims = read_csv("Layer,Kernel,Stride,Output\nconv1,11,x,55x55x96\n", where="table")
+    assert [(each.field, each.text) for each in claims.unread] == [("stride", "x")]
 
 
 def test_a_batch_that_is_not_stated_is_told_as_a_variant() -> None:

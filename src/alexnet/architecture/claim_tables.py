@@ -65,7 +65,7 @@ _FORMS = {
     **dict.fromkeys(WHOLE, "a whole number, of a window 3 or 3x3"),
     **dict.fromkeys(("filters", "units"), "a whole number such as 96, or 48x2 on two GPUs"),
 }
-_NOTHING = ("", "-", "–", "—", "n/a", "na", "none", "/", "x", "--", "---")
+_NOTHING = ("", "-", "–", "—", "n/a", "na", "none", "/", "--", "---")
 _NOT_IN_WORDS = "cannot be read; must be such as 96 filters of 11x11, stride 4, pad 2"
 _NOTE = re.compile(r"\[\^[^\]]+\]|(?<!10)<sup>.*?</sup>")  # what points to a footnote, and no power of ten
 _SETTING = re.compile(r"[a-z]\s*=\s*\d", re.IGNORECASE)
@@ -251,8 +251,9 @@ def _columns(table: Sequence[Sequence[str]]) -> list[_Column]:
 
 
 def _plain(heading: str) -> str:
-    """A heading in lower case, without Markdown's emphasis."""
-    return re.sub(r"[*`_]", "", heading.lower()).strip()
+    """A heading in lower case, without Markdown's emphasis; words may be joined, as in activation_bytes."""
+    words = re.sub(r"(?<=[a-z])_(?=[a-z])", " ", heading.lower())
+    return re.sub(r"[*`_]", "", words).strip()
 
 
 def _bare(heading: str) -> str:

@@ -75,6 +75,14 @@ class ClaimJudge:
         """Pictures for which MACs, FLOPs and activation bytes are."""
         return self.claims.batch or 1
 
+    def arithmetic_of(self, field: str, row: LayerSummary) -> str:
+        """The formula of a figure, for the batch."""
+        return arithmetic(field, row, batch=self.batch)
+
+    def true_figure_of(self, field: str, row: LayerSummary) -> str:
+        """The figure as it is, for the batch."""
+        return true_figure(field, row, batch=self.batch)
+
     def compare_input(self, claim: Claim, entering: Shape) -> Finding:
         """The first layer's input: whose it is."""
         if self.named is None:
@@ -120,7 +128,7 @@ class ClaimJudge:
             return self._compare(index, claim)
         words = holds(claim, row, batch=self.batch) or ""
         reason = "; ".join(
-            part for part in (arithmetic(name, row), words.removeprefix("rounded; "), assumed) if part
+            part for part in (self.arithmetic_of(name, row), words.removeprefix("rounded; "), assumed) if part
         )
         return judged(claim, "rounded" if words.startswith("rounded") else "ok", reason)
 
@@ -155,10 +163,10 @@ class ClaimJudge:
         return judged(claim, "error", f"{true} in {first.network}", correction=str(true))
 
     def _wrong_figure(self, index: int, claim: Claim, row: LayerSummary, routes: tuple[str, ...]) -> Finding:
-        true = true_figure(claim.field, row)
+        true = self.true_figure_of(claim.field, row)
         if (binary := _in_binary(claim)) is not None and holds(binary, row, batch=self.batch) is not None:
             return judged(
-                claim, "variant", f"in MiB, not MB: {arithmetic(claim.field, row)}", correction=true
+                claim, "variant", f"in MiB, not MB: {self.arithmetic_of(claim.field, row)}", correction=true
             )
         if (told := by_another_count(claim, row, batch=self.batch)) is not None:
             return judged(claim, "variant", told, correction=true)
@@ -176,9 +184,9 @@ class ClaimJudge:
                 and reference.row.output == row.output
                 and holds(claim, reference.row, batch=self.batch) is not None
             ):
-                words = f"as in {name}: {arithmetic(claim.field, reference.row)}"
+                words = f"as in {name}: {self.arithmetic_of(claim.field, reference.row)}"
                 return judged(claim, "variant", words, correction=true)
-        return judged(claim, "error", arithmetic(claim.field, row), correction=true, routes=routes)
+        return judged(claim, "error", self.arithmetic_of(claim.field, row), correction=true, routes=routes)
 
     @cached_property
     def described(self) -> list[Reference | None] | None:
@@ -218,7 +226,7 @@ class ClaimJudge:
                     f"{told}, not {shape_text(reference.row.input)} as in {reference.network}",
                 )
         if as_in(claim, claim.field, reference, self.batch):
-            told = arithmetic(claim.field, reference.row) if claim.field in FIGURES else ""
+            told = self.arithmetic_of(claim.field, reference.row) if claim.field in FIGURES else ""
             how = holds(claim, reference.row, batch=self.batch) if claim.field in COUNTS else ""
             rounded = (how or "").startswith("rounded")
             return judged(
@@ -228,7 +236,7 @@ class ClaimJudge:
             )
         if (binary := _in_binary(claim)) is not None and as_in(binary, claim.field, reference, self.batch):
             told = f"as in {reference.network}, in MiB, not MB"
-            return judged(claim, "variant", f"{told}: {arithmetic(claim.field, reference.row)}")
+            return judged(claim, "variant", f"{told}: {self.arithmetic_of(claim.field, reference.row)}")
         if (counted := by_another_count(claim, reference.row, batch=self.batch)) is not None:
             return judged(claim, "variant", f"as in {reference.network}, {counted}")
         for name, places in self.references.items():
@@ -236,12 +244,12 @@ class ClaimJudge:
             if other is not None and as_in(claim, claim.field, other, self.batch):
                 return judged(claim, "variant", f"as in {name}, not in {reference.network}")
         if not self._surely_described:
-            told = f"; {arithmetic(claim.field, reference.row)} in {reference.network}"
+            told = f"; {self.arithmetic_of(claim.field, reference.row)} in {reference.network}"
             known = claim.field in FIGURES or claim.field == "input"
             return judged(claim, "unsupported", f"{missing} is not said{told if known else ''}")
         if claim.field in FIGURES or claim.field == "input":
-            reason = f"in {reference.network} {arithmetic(claim.field, reference.row)}"
-            return judged(claim, "error", reason, correction=true_figure(claim.field, reference.row))
+            reason = f"in {reference.network} {self.arithmetic_of(claim.field, reference.row)}"
+            return judged(claim, "error", reason, correction=self.true_figure_of(claim.field, reference.row))
         true = hyperparameter(reference.layer, claim.field)
         if true is None:
             return judged(claim, "unsupported", f"{missing} is not said")

@@ -42,7 +42,7 @@ from alexnet.architecture.places import (
 )
 from alexnet.architecture.quantities import shape_readings
 from alexnet.architecture.receptive import Sight
-from alexnet.architecture.wording import arithmetic, either, true_figure
+from alexnet.architecture.wording import either
 from alexnet.architecture.zoo import NETWORKS
 
 
@@ -477,20 +477,22 @@ class LayerAudit(ClaimJudge):
                 words = holds(claim, true, batch=self.batch) if name in evidence else ""
                 status: Status = "rounded" if words and words.startswith("rounded") else "ok"
                 found.append(
-                    judged(claim, status, arithmetic(name, true) or "the layer's figures agree with it")
+                    judged(
+                        claim, status, self.arithmetic_of(name, true) or "the layer's figures agree with it"
+                    )
                 )
             elif grouped or (routes[0] == "rounding up" and layer.kind == "maxpool"):
                 found.append(
                     judged(
                         claim,
                         "variant",
-                        f"with {routes[0]}: {arithmetic(name, true)}",
-                        correction=true_figure(name, row) if row is not None else "",
+                        f"with {routes[0]}: {self.arithmetic_of(name, true)}",
+                        correction=self.true_figure_of(name, row) if row is not None else "",
                         routes=routes,
                     )
                 )
             else:
-                as_stated = f"as stated {arithmetic(name, row)}; " if row is not None else ""
+                as_stated = f"as stated {self.arithmetic_of(name, row)}; " if row is not None else ""
                 reason = f"{as_stated}it needs {', or '.join(routes)}, which is not said"
                 found.append(judged(claim, "unsupported", reason, routes=routes))
         return found

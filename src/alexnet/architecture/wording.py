@@ -8,8 +8,8 @@ from alexnet.architecture.arithmetic import LayerSummary, shape_text
 from alexnet.architecture.network import Shape
 
 
-def arithmetic(field: str, row: LayerSummary) -> str:
-    """The formula of a figure with its numbers in it."""
+def arithmetic(field: str, row: LayerSummary, *, batch: int) -> str:
+    """The formula of a figure with its numbers in it; what each picture has, for a `batch` of them."""
     match field:
         case "output":
             size = row.formulas.get("height") or row.formulas["output"]
@@ -22,19 +22,27 @@ def arithmetic(field: str, row: LayerSummary) -> str:
         case "parameters" | "weights" | "biases" | "macs" | "flops" | "neurons" | "bytes" if not row.weights:
             return "0: it carries no weights"
         case "flops":
-            return f"2 x {row.formulas['macs'].rpartition(' = ')[0]} = {2 * row.macs:,}"
+            return _for_all(f"2 x {row.formulas['macs']}", 2 * row.macs, batch)
         case "bytes":
             return row.formulas["parameter_bytes"]
         case "memory":
-            told = f"its output {row.formulas['activation_bytes']}"
+            told = f"its output {arithmetic('activation_bytes', row, batch=batch)}"
             return f"{row.formulas['parameter_bytes']}; {told}" if row.weights else told
-        case "biases" | "macs" | "neurons" | "activation_bytes":
+        case "macs" | "activation_bytes":
+            return _for_all(row.formulas[field], getattr(row, field), batch)
+        case "biases" | "neurons":
             return row.formulas[field]
     return ""
 
 
-def true_figure(field: str, row: LayerSummary) -> str:
-    """The figure as it is, as text."""
+def _for_all(formula: str, value: int, batch: int) -> str:
+    """A formula of one picture's `value` as that of a batch."""
+    terms = formula.rpartition(" = ")[0]
+    return f"{f'{batch} x ' if batch > 1 else ''}{terms} = {value * batch:,}"
+
+
+def true_figure(field: str, row: LayerSummary, *, batch: int) -> str:
+    """The figure as it is, as text; of what each picture has, for a `batch` of them."""
     match field:
         case "output":
             return shape_text(row.output)
@@ -43,11 +51,13 @@ def true_figure(field: str, row: LayerSummary) -> str:
         case "parameters":
             return f"{row.parameters:,} ({row.weights:,} without biases)" if row.weights else "0"
         case "flops":
-            return f"{2 * row.macs:,}"
+            return f"{2 * row.macs * batch:,}"
         case "bytes":
             return f"{row.parameter_bytes:,}"
         case "memory":
-            return f"{row.parameter_bytes:,} of parameters, {row.activation_bytes:,} of its output"
+            return f"{row.parameter_bytes:,} of parameters, {row.activation_bytes * batch:,} of its output"
+        case "macs" | "activation_bytes":
+            return f"{getattr(row, field) * batch:,}"
     return f"{getattr(row, field):,}"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from alexnet.cli.options import format_option
+from alexnet.cli.printing import fail
 
 
 @click.command()
@@ -25,6 +26,8 @@ def audit(claims: Path, network: str | None, everything: bool, form: str) -> Non
     from alexnet.architecture.claim_files import read_claims
 
     findings = audit_claims(read_claims(claims), network)
+    if not findings.findings:
+        fail(f"{claims}: no claims; must have a figure of a layer at least; look into the file")
     if form == "table":
         click.echo(findings.text(everything=everything), nl=False)
     else:

@@ -27,9 +27,7 @@ from alexnet.cli.printing import fail, note, show
 @click.option(
     "--most-lost",
     type=float,
-    default=0.005,
-    show_default=True,
-    help="Share of the pictures that 8 bits may lose.",
+    help="With --int8: share of the pictures that 8 bits may lose.  [default: 0.005]",
 )
 @workers_option
 @split_seed_option
@@ -40,7 +38,7 @@ def export(
     int8: bool,
     calibrate: str | None,
     check: str | None,
-    most_lost: float,
+    most_lost: float | None,
     workers: int,
     seed: int,
     form: str,
@@ -48,10 +46,12 @@ def export(
     """Write WEIGHTS as ONNX or OpenVINO's IR, and prove that it answers as torch does."""
     if int8 and calibrate is None:
         fail("--int8: needs --calibrate DATA, pictures such as the network was trained on")
-    if calibrate is not None and not int8:
-        fail("--calibrate: is for --int8; give both")
+    for name, value in (("--calibrate", calibrate), ("--most-lost", most_lost)):
+        if value is not None and not int8:
+            fail(f"{name}: is for --int8; give both")
     from alexnet.images.datasets import is_undivided
     from alexnet.inference.engines import read_weights
+    from alexnet.inference.export import MOST_LOST
     from alexnet.inference.export import export as export_weights
     from alexnet.learning.runs import open_split_of_run
     from alexnet.terminal import agreement_table
@@ -65,7 +65,7 @@ def export(
         output,
         calibration=pictures(calibrate, split="train") if calibrate is not None else None,
         check=pictures(checked, split=apart) if checked is not None else None,
-        most_lost=most_lost,
+        most_lost=MOST_LOST if most_lost is None else most_lost,
         workers=workers,
         on_progress=note,
     )

@@ -59,6 +59,13 @@ settings_option = click.option(
     metavar="WHAT=VALUE",
     help="What if: pool1.stride=4, input=224, classes=10. Repeatable.",
 )
+trained_settings_option = click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="WHAT=VALUE",
+    help="Another network: pool1.stride=4, input=224. Repeatable.",
+)
 format_option = click.option(
     "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
 )

@@ -19,7 +19,7 @@ def fail(message: str) -> NoReturn:
 
 def show(text: str) -> None:
     """Print a result. A file's name may be of any script: what cannot be printed is shown as \\udcff."""
-    encoding = sys.stdout.encoding or "utf-8"
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"  # there is no stdout where it was closed
     click.echo(text.encode(encoding, errors="backslashreplace").decode(encoding))
 
 

@@ -9,14 +9,20 @@ from pathlib import Path
 
 import click
 
-from alexnet.cli.options import Duration, device_option, precision_option, settings_option, workers_option
+from alexnet.cli.options import (
+    Duration,
+    device_option,
+    precision_option,
+    trained_settings_option,
+    workers_option,
+)
 from alexnet.cli.printing import INTERRUPTED, TERMINATED, fail, note
 
 
 @click.command()
 @click.argument("data")
 @click.option("--network", help="A name, a TOML file or a weights file.  [default: notes, or that of --init]")
-@settings_option
+@trained_settings_option
 @click.option(
     "--recipe",
     "recipe_name",
@@ -104,6 +110,8 @@ def train(
 
     if resume and output is None:
         fail("--resume: needs --output, the folder of the run to go on with")
+    if any(each.partition("=")[0].strip() == "classes" for each in settings):
+        fail("--set classes: a network is trained with the classes that the pictures have; leave it out")
     if freeze is not None and init is None:
         fail(f"--freeze {freeze}: needs --init, weights that are worth keeping")
     # Weights that do not say of which network they are: torchvision's.

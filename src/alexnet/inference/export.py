@@ -99,6 +99,8 @@ def export(
     other endings; WeightsError for weights that are none; OutputError where writing fails.
     """
     output = Path(output)
+    if not 0 <= most_lost <= 1:
+        raise ExportError(f"most lost: {most_lost}; must be a share, from 0 to 1")
     if output.suffix not in EXPORTED:
         raise ExportError(f"{output}: no format that is exported; must end in {' or '.join(EXPORTED)}")
     if not output.parent.is_dir():

@@ -133,7 +133,7 @@ def _go_on(
     passed = list(islice(files, found.pictures - 1, found.pictures)) if found.pictures else []
     if found.pictures and [printable(str(each)) for each in passed] != [found.last]:
         raise OutputError(
-            f"{output}: its line {found.pictures} is of {found.last}, and that place is now of "
+            f"{output}: its answer {found.pictures} is of {found.last}, and that place is now of "
             f"{passed[0] if passed else 'no picture'}; must be of the same pictures; delete it or "
             "choose another"
         )

@@ -53,7 +53,7 @@ class Recipe:
                 type(self.batch_size) is int and self.batch_size >= 1,
                 "a whole number of at least 1",
             ),
-            ("learning_rate", 0 < self.learning_rate < inf, "above 0"),
+            ("learning_rate", 0 < self.learning_rate < inf, "above 0 and finite"),
             ("schedule", self.schedule in get_args(Schedule), _one_of(Schedule)),
             ("momentum", 0 <= self.momentum < 1, "from 0 to below 1"),
             ("weight_decay", 0 <= self.weight_decay < inf, "at least 0"),

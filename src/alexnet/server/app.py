@@ -59,7 +59,7 @@ class Model(BaseModel):
     parameters: int
     class_names: list[str]
     view: dict[str, int]  # pixels: the shorter side is resized, then the centre height x width cut out
-    limits: dict[str, float]
+    limits: dict[str, int]
 
 
 class Refusal(BaseModel):

@@ -44,7 +44,8 @@ class Limits:
         for each in fields(self):
             value = getattr(self, each.name)
             if not 0 < value < inf:
-                raise ServerError(f"{option_name(each)}: {value}; must be above 0")
+                finite = "" if value <= 0 else " and finite"
+                raise ServerError(f"{option_name(each)}: {value}; must be above 0{finite}")
         if self.body_memory < self.max_bytes:
             raise ServerError(
                 f"body-memory: {self.body_memory}; must hold one request's body, max-bytes {self.max_bytes}"
