@@ -133,6 +133,23 @@ def test_bad_input_is_one_line_and_nothing_is_written(
     assert {path.name for path in tmp_path.iterdir()} == {"broken.png", "empty", "file"}
 
 
+def test_a_folder_is_of_one_look_and_of_nothing_else(
+    weights_file: Path, coloured: Path, tmp_path: Path
+) -> None:
+    picture, out, own = coloured / "red" / "00.png", tmp_path / "out", tmp_path / "own"
+    ask = ("visualize", weights_file, picture, "-o")
+    assert alexnet(*ask, out, "--data", coloured).exit_code == 0
+    (out / "notes.txt").write_text("mine")
+    assert "patches-conv2.png" in {path.name for path in out.iterdir()}
+    result = alexnet(*ask, out, "--format", "json")
+    assert {path.name for path in out.iterdir()} == {*json.loads(result.stdout)["files"], "notes.txt"}
+    assert "patches-conv2.png" not in {path.name for path in out.iterdir()}
+    own.mkdir()
+    (own / "picture.png").write_bytes(b"mine")
+    assert f"{own}: not empty, and no inside.html in it; must be a folder of its own" in refused(*ask, own)
+    assert [path.read_bytes() for path in own.iterdir()] == [b"mine"]
+
+
 def test_what_is_found_unreadable_late_leaves_the_folder_as_it_was(
     weights_file: Path, coloured: Path, tmp_path: Path
 ) -> None:

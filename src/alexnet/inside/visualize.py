@@ -28,6 +28,10 @@ from alexnet.learning.weights import Weights
 from alexnet.writing import write_together
 
 PAGE = "inside.html"
+_PICTURES = (
+    *("picture.png", "grad-cam.png", "occlusion.png", "integrated-gradients.png"),
+    *("kernels-*.png", "maps-*.png", "patches-*.png"),
+)
 _TOP = 5  # answers told
 _STEPS = 50  # of integrated gradients
 _WINDOWS = 6  # occlusion's, side by side along a side of the crop
@@ -62,8 +66,9 @@ def visualize(
 ) -> Visualization:
     """Look into a network while it looks at a picture; write what is seen into a folder, all or nothing.
 
-    That is PNG files and `inside.html`, which holds them all. `label` is the class that attributions are
-    about, by default the likeliest; `layer` is Grad-CAM's, by default the ReLU behind the last convolution.
+    That is PNG files and `inside.html`, which holds them all. The folder is its own: what an earlier look
+    left there goes. `label` is the class that attributions are about, by default the likeliest; `layer` is
+    Grad-CAM's, by default the ReLU behind the last convolution.
     With `data`, a folder searched to any depth, it also holds the pieces of its pictures that excite the
     `filters` strongest filters of each later convolution; `on_progress` is told how many of the pictures are
     done. `on_note` is told what is computed. The model is moved to `device`. Raises NetworkError for an
@@ -107,6 +112,10 @@ def visualize(
     labels = ranked(softmax(activations.logits[None])[0], weights.class_names, _TOP)
     content = _content(weights, Path(picture), subject, look, labels, excitement)
     write_together(output, content)
+    for pattern in _PICTURES:
+        for child in output.glob(pattern):
+            if child.name not in content:  # of an earlier look, at another network or with other pictures
+                child.unlink()
     return Visualization(
         output=output,
         files=tuple(content),
@@ -146,6 +155,10 @@ def _check_output(folder: Path) -> None:
         raise OutputError(f"{there}: a file; must be a folder; choose another place")
     if not os.access(there, os.W_OK):
         raise OutputError(f"{there}: may not be written to; must be a folder that may; choose another place")
+    if folder.exists() and any(folder.iterdir()) and not (folder / PAGE).exists():
+        raise OutputError(
+            f"{folder}: not empty, and no {PAGE} in it; must be a folder of its own; choose another place"
+        )
 
 
 def _move(model: AlexNet, device: str) -> None:
