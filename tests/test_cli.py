@@ -468,6 +468,8 @@ def bad_weights(weights_file: Path, tmp_path: Path) -> Callable[[str], Path]:
                 torch.save(load_file(weights_file), path, _use_new_zipfile_serialization=False)
             case "no metadata":
                 save_file(load_file(weights_file), path)
+            case "a text":
+                path.write_text("[[layers]]\nname = 'conv1'\n")
             case "another class count":
                 text = json.dumps(described(weights_file) | {"class_names": ["a", "b"]})
                 save_file(load_file(weights_file), path, metadata={"alexnet": text})
@@ -489,6 +491,7 @@ def described(path: Path) -> dict[str, Any]:
         ("truncated", "may be truncated"),
         ("cut in its header", "may be truncated"),
         ("empty", "may be truncated"),
+        ("a text", "no weights; must be a safetensors file"),
         ("pickle", "a pickle"),
         ("legacy pickle", "a pickle"),
         ("no metadata", "carries no network"),

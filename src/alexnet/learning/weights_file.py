@@ -25,6 +25,8 @@ FORMAT = 1  # of the description; a reader refuses what is newer
 KEY = "alexnet"
 """Under which a file's metadata holds its description."""
 
+_LARGEST_HEADER = 100_000_000  # bytes, by the format; a file of another kind begins with another number
+
 Floats = npt.NDArray[np.float32]
 
 
@@ -129,6 +131,9 @@ def read_weights_file(path: str | Path) -> tuple[Description, dict[str, Floats]]
             f"{path}: a pickle, as torch.save writes; opening one can run any code in it; "
             "must be a safetensors file that alexnet wrote"
         )
+    exported = path.suffix.lower() in (".onnx", ".xml")
+    if int.from_bytes(start, "little") > _LARGEST_HEADER and not exported:
+        raise WeightsError(f"{path}: no weights; must be a safetensors file that alexnet wrote")
     try:
         with safe_open(path, framework="numpy") as opened:
             description = Description.from_json((opened.metadata() or {}).get(KEY, ""))
@@ -140,7 +145,7 @@ def read_weights_file(path: str | Path) -> tuple[Description, dict[str, Floats]]
                     raise WeightsError(not_finite(name))
             return description, tensors
     except (SafetensorError, OSError) as error:
-        if path.suffix.lower() in (".onnx", ".xml"):
+        if exported:
             raise WeightsError(
                 f"{path}: an exported file; must be weights, such as those that it was made from"
             ) from None
