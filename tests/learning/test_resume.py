@@ -840,7 +840,8 @@ def start(
     """Start `alexnet train`: as a command of its own where `plainly`, else in a process that is there."""
     network = tmp_path / "small.toml"
     network.write_text(to_toml(small))
-    recipe = {name: getattr(RECIPE, name) for name in ("jitter", "colour_noise", "cutmix", "averaging")}
+    names = ("jitter", "colour_noise", "cutmix", "averaging", "smallest_side")
+    recipe = {name: getattr(RECIPE, name) for name in names}
 
     def start(output: Path, *more: str, plainly: bool = False, cache: Path = cache) -> Process:
         arguments = ["train", str(pictures), "--network", str(network), "--output", str(output), "--resume"]
