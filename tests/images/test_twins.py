@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,9 @@ from alexnet.errors import PictureError
 from alexnet.images import twins
 from alexnet.images.datasets import open_dataset
 from alexnet.images.decode import Picture, decode
-from alexnet.images.splits import LazyPictures
-from alexnet.images.twins import SIDE, identical_files, near_twins, thumbnails, told_pairs
+from alexnet.images.packed import PackedPictures, whole
+from alexnet.images.splits import LazyPictures, Split
+from alexnet.images.twins import SIDE, identical_files, near_twins, told_pairs
 
 
 def jpeg(image: Image.Image, *, quality: int) -> Picture:
@@ -50,6 +51,17 @@ def scene(seed: int) -> Image.Image:
     """Blurred blots, 160 x 120: like a photograph, neighbours are alike and places are not."""
     noise = np.random.default_rng(seed).integers(0, 256, (12, 16, 3), dtype=np.uint8)
     return Image.fromarray(noise).resize((160, 120), Image.Resampling.BICUBIC).filter(ImageFilter.BoxBlur(3))
+
+
+def thumbnails(pictures: Sequence[Picture]) -> npt.NDArray[np.uint8]:
+    """Those of pictures that are kept nowhere."""
+    count = len(pictures)
+    names = [str(each) for each in range(count)]
+    split = Split(pictures=pictures, labels=np.zeros(count, np.int64), names=names)
+    packed = PackedPictures(split, [b""] * count, None, form=whole(SIDE), on_refusal=lambda _: None)
+    small = packed.thumbnails()
+    assert small is not None
+    return small
 
 
 @pytest.mark.parametrize("copy", COPIES.values(), ids=COPIES)

@@ -174,9 +174,9 @@ class PackedPictures(Sequence[Picture]):
                 self[index]
 
     def thumbnails(self, *, go_on: Callable[[], bool] = lambda: True) -> npt.NDArray[np.uint8] | None:
-        """Return `twins.thumbnails` of the whole pictures, (N, SIDE, SIDE); None once `go_on` says no.
+        """Return the whole pictures' `twins.thumbnail`, (N, SIDE, SIDE); None once `go_on` says no.
 
-        Only what is not packed is decoded for it.
+        Only what is not packed is decoded for it. One that cannot be read is black, which is nobody's twin.
         """
         small = np.zeros((len(self), SIDE, SIDE), np.uint8)
         for index in range(len(self)):

@@ -9,14 +9,12 @@ import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from contextlib import suppress
 from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from alexnet.errors import PictureError
 from alexnet.images.decode import Picture
 
 Pairs = list[tuple[str, str]]
@@ -57,28 +55,18 @@ def identical_files(splits: Mapping[str, Sequence[str]]) -> dict[tuple[str, str]
     return shared
 
 
-def thumbnails(pictures: Sequence[Picture]) -> npt.NDArray[np.uint8]:
-    """Return what `near_twins` compares, (N, SIDE, SIDE): each picture small, grey and stretched to a square.
-
-    The pictures must be whole, stretched or not: of centres cut out the twins are not found. One that cannot
-    be read becomes a black one, which is nobody's twin.
-    """
-    small = np.zeros((len(pictures), SIDE, SIDE), np.uint8)
-    for index in range(len(pictures)):
-        with suppress(PictureError):
-            small[index] = thumbnail(pictures[index])
-    return small
-
-
 def thumbnail(picture: Picture) -> npt.NDArray[np.uint8]:
-    """Return one picture's, (SIDE, SIDE)."""
+    """Return what `near_twins` compares, (SIDE, SIDE): the picture small, grey and stretched to a square.
+
+    It must be whole, stretched or not: of centres cut out the twins are not found.
+    """
     grey = picture.strides[2] == 0  # one channel repeated
     image = Image.fromarray(picture[:, :, 0] if grey else picture).convert("L")
     return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
 
 
 def near_twins(first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8]) -> list[tuple[int, int]]:
-    """Return pairs of indices into two splits' `thumbnails` that are of nearly the same picture.
+    """Return pairs of indices into two splits' thumbnails, (N, SIDE, SIDE), of nearly the same picture.
 
     Each picture of `second` is in one pair at most, with the most similar of `first`; in the order of
     `second`. Two things must hold: at most MAX_DIFFERING of the differences between neighbouring pixels have
