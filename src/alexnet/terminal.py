@@ -196,8 +196,8 @@ def prediction_lines(predictions: Iterable[Prediction], *, labels: int, together
     widths = [
         max(map(len, column)) for column in zip(head, *(_cells(each, labels) for each in first), strict=True)
     ]
-    yield aligned_line(head, widths)
-    yield "-" * len(aligned_line(head, widths))
+    yield (line := aligned_line(head, widths))
+    yield "-" * len(line)
     for each in chain(first, rest):
         row = _cells(each, labels)
         widths = [max(width, len(cell)) for width, cell in zip(widths, row, strict=True)]

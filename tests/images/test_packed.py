@@ -631,9 +631,9 @@ def test_filling_is_of_those_chosen_and_ends_where_it_is_told_to(photos: Photos)
     for index in range(150):
         photos.paint(f"more{index}.png", seed=index)
     with photos.open() as packed:
-        packed.fill_with(np.arange(0, 100, 2), go_on=lambda: True)
+        packed.fill_these(np.arange(0, 100, 2), go_on=lambda: True)
         assert len(photos.decoded) == packed.packed == 50
-        packed.fill_with(np.arange(len(packed)), go_on=lambda: packed.packed < 90)
+        packed.fill_these(np.arange(len(packed)), go_on=lambda: packed.packed < 90)
         assert packed.packed == 90
 
 

@@ -832,7 +832,7 @@ def test_validation_pictures_are_decoded_while_it_trains(
 ) -> None:
     monkeypatch.setenv("ALEXNET_CACHE", str(tmp_path / "cache"))
     begun: list[list[int]] = []
-    plain = PackedPictures.fill_with
+    plain = PackedPictures.fill_these
 
     def fill(packed: PackedPictures, chosen: npt.NDArray[np.int64], **settings: Any) -> None:
         begun.append(chosen.tolist())
@@ -844,7 +844,7 @@ def test_validation_pictures_are_decoded_while_it_trains(
         return evaluate(*arguments, **settings)
 
     packed_then: list[int] = []
-    monkeypatch.setattr(PackedPictures, "fill_with", fill)
+    monkeypatch.setattr(PackedPictures, "fill_these", fill)
     monkeypatch.setattr(loop, "evaluate", judged)
     run(on_progress=lambda _: sleep(0.1))
     assert begun == [list(range(6))]

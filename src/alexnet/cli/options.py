@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import click
 
@@ -52,20 +53,9 @@ timed_network_option = click.option(
 workers_option = click.option(
     "--workers", type=int, default=2, show_default=True, help="Threads that decode pictures."
 )
-settings_option = click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="WHAT=VALUE",
-    help="What if: pool1.stride=4, input=224, classes=10. Repeatable.",
-)
-trained_settings_option = click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="WHAT=VALUE",
-    help="Another network: pool1.stride=4, input=224. Repeatable.",
-)
+_set = partial(click.option, "--set", "settings", multiple=True, metavar="WHAT=VALUE")
+settings_option = _set(help="What if: pool1.stride=4, input=224, classes=10. Repeatable.")
+trained_settings_option = _set(help="Another network: pool1.stride=4, input=224. Repeatable.")
 format_option = click.option(
     "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
 )

@@ -116,9 +116,11 @@ def predict(
                 unreadable += each.error is not None
                 yield each
 
-        together = 1 if "-" in paths else ALIGNED
-        table = prediction_lines(answers(), labels=shown, together=together)
-        for line in lines(answers(), kind, top=shown) if kind is not None else table:
+        if kind is not None:
+            told = lines(answers(), kind, top=shown)
+        else:
+            told = prediction_lines(answers(), labels=shown, together=1 if "-" in paths else ALIGNED)
+        for line in told:
             show(line)
     if unreadable:
         note(f"{unreadable:,} pictures could not be read")

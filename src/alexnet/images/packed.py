@@ -162,7 +162,7 @@ class PackedPictures(Sequence[Picture]):
                     return
         on_progress(self.packed)
 
-    def fill_with(self, chosen: npt.NDArray[np.int64], *, go_on: Callable[[], bool]) -> None:
+    def fill_these(self, chosen: npt.NDArray[np.int64], *, go_on: Callable[[], bool]) -> None:
         """Decode those that are not packed yet in this thread, while they can be kept and `go_on` says so.
 
         It is asked before each picture.

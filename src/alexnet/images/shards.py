@@ -72,7 +72,7 @@ class _Sample:
     name: str  # for errors
     picture: bytes  # a picture file's
     label: int
-    passes: int = 0  # over the shards before the one that it is of
+    passes: int  # over the shards before the one that it is of
 
 
 @dataclass(kw_only=True)
@@ -235,14 +235,16 @@ def _stream(
         if seed is not None:
             order = np.random.default_rng((seed, number)).permutation(order)
         samples: Iterator[_Sample] = (
-            sample for place in order[rank::world] for sample in _read(shards.urls[place], shards.class_names)
+            sample
+            for place in order[rank::world]
+            for sample in _read(shards.urls[place], shards.class_names, passes=number)
         )
         if seed is not None:
             samples = _shuffled(samples, np.random.default_rng((seed, number, rank)))
         found = False
         for sample in samples:
             found = True
-            yield replace(sample, passes=number)
+            yield sample
         if not found:
             raise DataError(
                 f"{shards.urls[order[rank]]}: no pictures; a shard must have some; write it again"
@@ -262,7 +264,7 @@ def _shuffled(samples: Iterator[_Sample], random: np.random.Generator) -> Iterat
         yield held[place]
 
 
-def _read(url: str, class_names: Sequence[str]) -> Iterator[_Sample]:
+def _read(url: str, class_names: Sequence[str], *, passes: int) -> Iterator[_Sample]:
     """Read one shard from its beginning to its end."""
     tar = _webdataset().tariterators
     numbers = {name: number for number, name in enumerate(class_names)}
@@ -276,7 +278,8 @@ def _read(url: str, class_names: Sequence[str]) -> Iterator[_Sample]:
                 if not pictures:
                     continue
                 label = _label(name, sample.get("cls"), numbers, named=named)
-                yield _Sample(name=f"{name}.{pictures[0]}", picture=sample[pictures[0]], label=label)
+                picture = pictures[0]
+                yield _Sample(name=f"{name}.{picture}", picture=sample[picture], label=label, passes=passes)
     except (OSError, EOFError, ValueError, tarfile.TarError, zlib.error) as error:
         raise DataError(f"{url}: cannot be read ({_reason(error)}); it must be a whole tar file") from error
 

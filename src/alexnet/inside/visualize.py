@@ -68,12 +68,12 @@ def visualize(
 
     That is PNG files and `inside.html`, which holds them all. The folder is its own: what an earlier look
     left there goes. `label` is the class that attributions are about, by default the likeliest; `layer` is
-    Grad-CAM's, by default the ReLU behind the last convolution.
-    With `data`, a folder searched to any depth, it also holds the pieces of its pictures that excite the
-    `filters` strongest filters of each later convolution; `on_progress` is told how many of the pictures are
-    done. `on_note` is told what is computed. The model is moved to `device`. Raises NetworkError for an
-    unknown class or layer, PictureError for a picture that cannot be read, DataError for a folder without
-    pictures, OutputError where the folder cannot be written, MissingExtraError without captum.
+    Grad-CAM's, by default the ReLU behind the last convolution. With `data`, a folder searched to any depth,
+    it also holds the pieces of its pictures that excite the `filters` strongest filters of each later
+    convolution; `on_progress` is told how many of the pictures are done. `on_note` is told what is computed.
+    The model is moved to `device`. Raises NetworkError for an unknown class or layer, PictureError for a
+    picture that cannot be read, DataError for a folder without pictures, OutputError where the folder cannot
+    be written, MissingExtraError without captum.
     """
     model, view, output = weights.model, weights.view, Path(output)
     asked = None if label is None else _index(weights.class_names, label)

@@ -116,11 +116,10 @@ class ShardFeed(Feed):
         self._place.left_out[name] = reason
 
     def _check_readable(self) -> None:
-        left_out = len(self._place.left_out)
-        if left_out <= self.most_unreadable * max(self._place.given.pictures, self.recipe.batch_size):
+        left_out, drawn = len(self._place.left_out), self._place.given.pictures
+        if left_out <= self.most_unreadable * max(drawn, self.recipe.batch_size):
             return
         name, reason = next(iter(self._place.left_out.items()))
-        drawn = self._place.given.pictures
         raise DataError(
             f"{name}: {reason}; {left_out} of {drawn} pictures of the stream cannot be read; at "
             f"most {self.most_unreadable:.0%} may be; mend the shards, or allow more with --most-unreadable"
