@@ -180,7 +180,7 @@ def test_it_is_a_sequence_as_a_list_is_one(photos: Photos) -> None:
 
 def test_changed_new_and_gone_pictures_are_noticed_and_only_they_are_decoded(photos: Photos) -> None:
     with photos.open() as packed:
-        packed.fill(workers=0)
+        packed.fill()
         assert photos.notices == []  # a new pack is no change
     photos.paint("b.png", seed=10)
     photos.paint("d.png", seed=11)
@@ -219,7 +219,7 @@ def test_a_file_of_the_same_size_written_at_another_time_has_changed(photos: Pho
 
 def test_opening_a_part_of_the_pictures_does_not_cost_the_others_their_records(photos: Photos) -> None:
     with photos.open() as packed:
-        packed.fill(workers=0)
+        packed.fill()
     with photos.open(photos.split().head(2)) as packed:
         assert len(packed) == 2
     with photos.open() as packed:
@@ -229,7 +229,7 @@ def test_opening_a_part_of_the_pictures_does_not_cost_the_others_their_records(p
 
 def test_the_place_of_what_is_gone_is_used_again(photos: Photos) -> None:
     with photos.open() as packed:
-        packed.fill(workers=0)
+        packed.fill()
     size = photos.file("records").stat().st_size
     for name in "abc":
         photos.paint(f"{name}.png", seed=ord(name))
@@ -245,7 +245,7 @@ def test_the_place_of_what_is_gone_is_left_alone_while_another_has_the_pack_open
     before = photos.split()
     old = square(before.names[0])
     with photos.open(before) as first, photos.open(before) as second:
-        first.fill(workers=0)
+        first.fill()
         first.close()
         photos.paint("a.png", seed=99)
         with photos.open() as third:
@@ -282,7 +282,7 @@ def test_a_picture_that_was_listed_twice_is_packed_once(photos: Photos) -> None:
 @pytest.mark.parametrize("place", [0, RECORD // 2, RECORD - 1])
 def test_a_damaged_record_is_decoded_again(photos: Photos, place: int) -> None:
     with photos.open() as packed:
-        packed.fill(workers=0)
+        packed.fill()
     content = photos.file("records").read_bytes()
     photos.damage("records", 2 * RECORD + place, bytes([content[2 * RECORD + place] ^ 1]))
     with photos.open() as packed:
@@ -294,7 +294,7 @@ def test_a_damaged_record_is_decoded_again(photos: Photos, place: int) -> None:
 @pytest.mark.parametrize("place", range(48))
 def test_a_damaged_entry_is_decoded_again(photos: Photos, place: int) -> None:
     with photos.open() as packed:
-        packed.fill(workers=0)
+        packed.fill()
     entry = photos.file("index").read_bytes()[2 * ENTRY : 3 * ENTRY]
     photos.damage("index", 2 * ENTRY + place, bytes([entry[place] ^ 1]))
     with photos.open() as packed:
@@ -306,7 +306,7 @@ def test_a_damaged_entry_is_decoded_again(photos: Photos, place: int) -> None:
 @pytest.mark.parametrize("left", [0, 1, 63, 64, 100, 3 * RECORD + 1])
 def test_whatever_is_cut_off_the_pictures_are_right(photos: Photos, ending: str, left: int) -> None:
     with photos.open() as packed:
-        packed.fill(workers=0)
+        packed.fill()
     os.truncate(photos.file(ending), left)
     with photos.open() as packed:
         check(packed, photos.split())
@@ -326,7 +326,7 @@ def test_what_is_cut_off_while_it_is_open_is_decoded_again(photos: Photos) -> No
 
 def test_an_entry_that_a_power_failure_took_is_a_new_picture(photos: Photos) -> None:
     with photos.open() as packed:
-        packed.fill(workers=0)
+        packed.fill()
     photos.damage("index", 2 * ENTRY, bytes(ENTRY))
     with photos.open() as packed:
         assert photos.notices == ["photos: 1 picture new since it was packed"]
@@ -489,7 +489,7 @@ def test_a_full_disk_is_told_once_and_the_pictures_are_right(
             ]
             assert packed.packed == kept
             assert len(photos.decoded) == kept + 2 * (5 - kept)
-            packed.fill(workers=2)
+            packed.fill()
             assert packed.packed == kept
     with photos.open() as packed:
         assert packed.packed == kept
@@ -517,7 +517,7 @@ def test_filling_ends_where_nothing_more_can_be_kept(photos: Photos, monkeypatch
     paths = sorted(photos.folder.iterdir()) * 200
     full_disk(monkeypatch, room=0)
     with photos.open(photos.split_of(paths)) as packed:
-        packed.fill(workers=0)
+        packed.fill()
         assert 0 < len(photos.decoded) < 100
         assert len(photos.notices) == 1
 
@@ -526,7 +526,7 @@ def test_on_a_full_disk_what_is_packed_is_read_though_pictures_were_added(
     photos: Photos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with photos.open() as packed:
-        packed.fill(workers=0)
+        packed.fill()
     photos.paint("f.png", seed=6)
     full_disk(monkeypatch, room=0)
     with photos.open() as packed:
@@ -540,7 +540,7 @@ def test_a_folder_that_cannot_be_made_is_told_once_and_the_pictures_are_right(ph
     with photos.open() as packed:
         for _ in range(2):
             check(packed, photos.split())
-        packed.fill(workers=2)
+        packed.fill()
         (notice,) = photos.notices
         assert notice.startswith(f"photos: decoded pictures cannot be kept in {photos.packs} (")
         assert notice.endswith("); what is not kept is decoded every time")
@@ -609,31 +609,23 @@ def test_a_pack_that_nobody_has_any_more_is_closed(photos: Photos, held: bool) -
             np.testing.assert_array_equal(kept[0], square(photos.folder / "b.png"))
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_filling_comes_to_all_of_them_and_tells_how_far_it_is(photos: Photos, workers: int) -> None:
-    for index in range(150):
-        photos.paint(f"more{index}.png", seed=index)
+def test_filling_comes_to_all_of_them_once(photos: Photos) -> None:
     (photos.folder / "c.png").write_bytes(b"nothing")
-    told: list[int] = []
     with photos.open() as packed:
-        packed[7]
-        packed.fill(workers=workers, on_progress=told.append)
-        assert sorted(photos.decoded) == sorted(Path(name).stem for name in photos.split().names)
-        assert told == sorted(told)
-        assert len(told) > 2
-        assert told[-1] == packed.packed == len(packed) == 155
-        packed.fill(workers=workers, on_progress=told.append)
-        assert told[-1] == 155
-        assert len(photos.decoded) == 155
+        packed[1]
+        for _ in range(2):
+            packed.fill()
+            assert sorted(photos.decoded) == ["a", "b", "c", "d", "e"]
+            assert packed.packed == len(packed) == 5
 
 
 def test_filling_is_of_those_chosen_and_ends_where_it_is_told_to(photos: Photos) -> None:
     for index in range(150):
         photos.paint(f"more{index}.png", seed=index)
     with photos.open() as packed:
-        packed.fill_these(np.arange(0, 100, 2), go_on=lambda: True)
+        packed.fill(np.arange(0, 100, 2), go_on=lambda: True)
         assert len(photos.decoded) == packed.packed == 50
-        packed.fill_these(np.arange(len(packed)), go_on=lambda: packed.packed < 90)
+        packed.fill(np.arange(len(packed)), go_on=lambda: packed.packed < 90)
         assert packed.packed == 90
 
 
@@ -653,7 +645,7 @@ def test_thumbnails_are_those_of_the_whole_pictures_packed_or_not(photos: Photos
             found = packed.thumbnails()
             assert found is not None
             np.testing.assert_array_equal(found, expected)
-            packed.fill(workers=0)
+            packed.fill()
         photos.decoded.clear()
         packed.thumbnails()
         assert photos.decoded == []
@@ -682,7 +674,7 @@ def test_many_threads_may_ask_for_the_same_pictures(photos: Photos) -> None:
 
 def test_what_one_has_packed_another_that_was_open_already_reads(photos: Photos) -> None:
     with photos.open() as first, photos.open() as second:
-        first.fill(workers=0)
+        first.fill()
         photos.decoded.clear()
         check(second, photos.split())
         assert photos.decoded == []
@@ -764,7 +756,7 @@ def test_all_forms_of_the_pictures_lie_in_one_folder_and_do_each_other_no_harm(p
 def test_a_record_is_as_large_as_its_pixels_and_its_thumbnail(photos: Photos, form: Form, size: int) -> None:
     assert form.bytes == size
     with photos.open(form=form) as packed:
-        packed.fill(workers=0)
+        packed.fill()
     assert photos.file("records").stat().st_size == 5 * (size + 11 * 11)
 
 
@@ -772,6 +764,7 @@ FILL = """
 import sys
 from pathlib import Path
 import numpy as np
+from alexnet.images.batches import load_batches
 from alexnet.images.decode import decode
 from alexnet.images.packed import pack, whole
 from alexnet.images.splits import LazyPictures, Split
@@ -779,7 +772,11 @@ paths = sorted(Path(sys.argv[1]).iterdir())
 pictures, names = LazyPictures(paths, decode), [str(path) for path in paths]
 split = Split(pictures=pictures, labels=np.zeros(len(paths), int), names=names)
 packed = pack(split, form=whole(64), folder=Path(sys.argv[2]), on_notice=print)
-packed.fill(workers=2, on_progress=lambda done: (print(done, flush=True), sys.stdin.readline()))
+indices = range(len(packed))
+for _ in load_batches(packed, indices, shape=np.fliplr, batch_size=64, workers=2):
+    print(packed.packed, flush=True)
+    sys.stdin.readline()
+print(packed.packed)
 """
 
 
@@ -849,6 +846,6 @@ def test_pictures_that_another_division_brings_are_not_told_of(
                 divided=divided,
                 on_notice=told.append,
             )
-            packed.fill(workers=0)
+            packed.fill()
             packed.close()
     assert told == ["pack-False: 5 pictures new, 5 gone since it was packed"]

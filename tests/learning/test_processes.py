@@ -117,17 +117,17 @@ def test_all_processes_of_a_machine_come_to_the_same_backend(
 _WORKER = """
 import json, os, signal, sys
 import alexnet.cli
-from alexnet.learning import loop
-def counted(name):
-    plain = getattr(loop, name)
+from alexnet.learning import loop, validation
+def counted(module, name):
+    plain = getattr(module, name)
     def count(*arguments, **settings):
         told[name] = told.get(name, 0) - 1
         if not told[name]:
             signal.raise_signal(told["signal"])
         return plain(*arguments, **settings)
-    setattr(loop, name, count)
-counted("training_step")
-counted("evaluate")
+    setattr(module, name, count)
+counted(loop, "training_step")
+counted(validation, "evaluate")
 for line in sys.stdin:
     told = json.loads(line)
     os.environ.update(told["environment"])

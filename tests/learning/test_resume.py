@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 
 from alexnet import Network, OutputError, TrainingError, edit, to_toml
 from alexnet.images.datasets import open_dataset
-from alexnet.learning import loop
+from alexnet.learning import loop, validation
 from alexnet.learning.evaluate import Report, evaluate
 from alexnet.learning.progress import Limit, Progress
 from alexnet.learning.recipe import Recipe
@@ -271,7 +271,7 @@ def accuracies(monkeypatch: pytest.MonkeyPatch, wrong: list[int]) -> None:
         answers = (report.labels + (np.arange(18) < wrong.pop(0))) % 3
         return replace(report, probabilities=np.eye(3, dtype=np.float32)[answers])
 
-    monkeypatch.setattr(loop, "evaluate", judged)
+    monkeypatch.setattr(validation, "evaluate", judged)
 
 
 def test_a_part_of_an_epoch_is_not_the_best_of_a_run_that_goes_on(
@@ -641,7 +641,7 @@ def test_a_signal_while_the_best_are_judged_again_is_told(
         act()
         return evaluate(*arguments, **settings)
 
-    monkeypatch.setattr(loop, "evaluate", judging)
+    monkeypatch.setattr(validation, "evaluate", judging)
     history = run()
     assert history.best is None
     assert (history.interrupted, history.terminated) == code
@@ -736,10 +736,10 @@ def test_an_epoch_whose_last_batch_cannot_be_read_is_a_whole_one(
     assert again.skipped == first.skipped
 
 
-def test_training_step_is_what_the_loop_uses() -> None:
+def test_what_is_replaced_here_is_what_a_run_uses() -> None:
     """Or the tests here that replace it would see nothing."""
     assert vars(loop)["training_step"] is training_step
-    assert vars(loop)["evaluate"] is evaluate
+    assert vars(validation)["evaluate"] is evaluate
 
 
 # --- processes that are killed ----------------------------------------------------------------------------

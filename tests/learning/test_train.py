@@ -31,7 +31,7 @@ from alexnet.images.packed import PackedPictures
 from alexnet.images.views import View, center
 from alexnet.inference.engines import open_classifier
 from alexnet.inference.predict import predict
-from alexnet.learning import augment, loop, source
+from alexnet.learning import augment, loop, source, validation
 from alexnet.learning.evaluate import evaluate
 from alexnet.learning.progress import Progress
 from alexnet.learning.recipe import DROPS, PLATEAU_EPOCHS, Recipe
@@ -121,7 +121,7 @@ def judged_as(accuracies: Sequence[float], monkeypatch: pytest.MonkeyPatch) -> N
         answers = np.eye(3, dtype=np.float32)[(report.labels + wrong) % 3]
         return replace(report, probabilities=answers)
 
-    monkeypatch.setattr(loop, "evaluate", evaluate_as_told)
+    monkeypatch.setattr(validation, "evaluate", evaluate_as_told)
 
 
 def watched(monkeypatch: pytest.MonkeyPatch, watch: Callable[..., None]) -> None:
@@ -415,7 +415,7 @@ def test_time_is_kept_free_for_a_validation_that_decodes_nothing_any_more(
         sleep(0.5)
         return evaluate(*arguments, **settings)
 
-    monkeypatch.setattr(loop, "evaluate", slow)
+    monkeypatch.setattr(validation, "evaluate", slow)
     history = run(epochs=1)
     state = load_state(history.output, on_notice=pytest.fail)
     assert state is not None
@@ -832,7 +832,7 @@ def test_validation_pictures_are_decoded_while_it_trains(
 ) -> None:
     monkeypatch.setenv("ALEXNET_CACHE", str(tmp_path / "cache"))
     begun: list[list[int]] = []
-    plain = PackedPictures.fill_these
+    plain = PackedPictures.fill
 
     def fill(packed: PackedPictures, chosen: npt.NDArray[np.int64], **settings: Any) -> None:
         begun.append(chosen.tolist())
@@ -844,8 +844,8 @@ def test_validation_pictures_are_decoded_while_it_trains(
         return evaluate(*arguments, **settings)
 
     packed_then: list[int] = []
-    monkeypatch.setattr(PackedPictures, "fill_these", fill)
-    monkeypatch.setattr(loop, "evaluate", judged)
+    monkeypatch.setattr(PackedPictures, "fill", fill)
+    monkeypatch.setattr(validation, "evaluate", judged)
     run(on_progress=lambda _: sleep(0.1))
     assert begun == [list(range(6))]
     assert packed_then[0] > 0

@@ -13,7 +13,7 @@ import struct
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -23,7 +23,6 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet.errors import DataError, PictureError
-from alexnet.images.batches import load_batches
 from alexnet.images.decode import Picture
 from alexnet.images.pack_file import PATH_BYTES, Changes, PackFile, Record
 from alexnet.images.splits import LazyPictures, Split
@@ -138,36 +137,15 @@ class PackedPictures(Sequence[Picture]):
         """Return index and reason of the pictures that are known not to be readable, in order."""
         return sorted(self._reasons.copy().items())  # a copy, as other threads add to it
 
-    def fill(self, *, workers: int, on_progress: Callable[[int], None] = lambda _: None) -> None:
-        """Decode now what is not packed yet; `on_progress` is told of `packed` now and then.
+    def fill(
+        self, chosen: npt.NDArray[np.int64] | None = None, *, go_on: Callable[[], bool] = lambda: True
+    ) -> None:
+        """Decode those that are not packed yet, or only those `chosen`, in this thread.
 
-        It ends early where nothing more can be kept. `workers` threads do it: on two cores, two processes
-        decoded 1.35 times as many pictures of 224 × 224 a second as two threads, 1.15 times as many of
-        500 × 375 and as many of 1000 × 750, not counting the second that they took to start.
+        It ends early where nothing more can be kept, and once `go_on`, which is asked before each, says no.
         """
-        if self._file is None:
-            return
-        batches = load_batches(
-            self,
-            np.flatnonzero(~self._done).tolist(),
-            shape=lambda square: square[:1, :1],  # nobody looks at these batches
-            batch_size=64,
-            workers=workers,
-            on_unreadable=lambda *_: None,  # they are remembered
-        )
-        with closing(batches):
-            for _ in batches:
-                on_progress(self.packed)
-                if self._refused.locked():
-                    return
-        on_progress(self.packed)
-
-    def fill_these(self, chosen: npt.NDArray[np.int64], *, go_on: Callable[[], bool]) -> None:
-        """Decode those that are not packed yet in this thread, while they can be kept and `go_on` says so.
-
-        It is asked before each picture.
-        """
-        for index in chosen[~self._done[chosen]].tolist():
+        wanted = np.arange(len(self)) if chosen is None else chosen
+        for index in wanted[~self._done[wanted]].tolist():
             if self._file is None or self._refused.locked() or not go_on():
                 return
             with suppress(PictureError):  # it is remembered

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from math import nan
 from pathlib import Path
@@ -18,10 +18,10 @@ from torch import Tensor
 
 from alexnet.architecture.network import Network
 from alexnet.errors import TrainingError
-from alexnet.images.splits import Dataset, Split
+from alexnet.images.splits import Dataset
 from alexnet.images.views import View
 from alexnet.learning import runs
-from alexnet.learning.evaluate import Report, evaluate
+from alexnet.learning.evaluate import Report
 from alexnet.learning.events import Events
 from alexnet.learning.feed import Feed
 from alexnet.learning.fused import FusedForward
@@ -30,7 +30,7 @@ from alexnet.learning.model import AlexNet
 from alexnet.learning.progress import Limit, Phase, Progress, Tally
 from alexnet.learning.recipe import DEFAULT, Plateau, cosine
 from alexnet.learning.sizes import Size, picture_sizes, size_at, work_done
-from alexnet.learning.source import Centres, Indices, find_twins
+from alexnet.learning.source import find_twins
 from alexnet.learning.state import State, remove_before, save_state
 from alexnet.learning.step import (
     Loss,
@@ -40,7 +40,8 @@ from alexnet.learning.step import (
     make_optimizer,
     training_step,
 )
-from alexnet.learning.weights import Weights, load_weights, save_weights, torch_classifier
+from alexnet.learning.validation import Validation
+from alexnet.learning.weights import Weights, load_weights, save_weights
 from alexnet.learning.weights_file import read_metrics
 from alexnet.writing import link_whole, printable
 
@@ -78,7 +79,7 @@ class Loop:
     model: AlexNet
     data: Dataset
     feed: Feed
-    centres: Centres | None  # the validation pictures as the view has them, where they are kept so
+    validation: Validation
     folder: Path
     settings: runs.Settings
     limit: Limit
@@ -99,8 +100,6 @@ class Loop:
     over: bool = False
     terminated: bool = False  # by SIGTERM to this or another process: what all of them know
     twins: tuple[str, ...] | None = None  # a line on pictures that are in both splits; None: not looked yet
-    unreadable: dict[str, str] = field(default_factory=dict)  # validation pictures, and why
-    end_decoding: Callable[[], None] = lambda: None  # of validation pictures meanwhile
 
     def __post_init__(self) -> None:
         recipe, device = self.feed.recipe, self.feed.device
@@ -123,15 +122,6 @@ class Loop:
         self.saved_at = perf_counter()
 
     # --- from the first step to the last
-
-    @contextmanager
-    def decoding_ahead(self) -> Iterator[None]:
-        """Decode this process's validation pictures while it trains, until it validates first."""
-        if self.centres is None:
-            yield
-            return
-        with self.centres.decoded_ahead(self._own_part()) as self.end_decoding:
-            yield
 
     def to_the_end(self) -> History:
         """Train until the limit, a plateau, an interruption or the end of patience."""
@@ -339,7 +329,7 @@ class Loop:
     def _estimate_validation(self) -> None:
         if not self.epochs and self.tally.pictures:
             # Not validated yet: a forward pass is taken as a third of a training step.
-            self.limit.validation_seconds = len(self._own_part()) / self.tally.rate() / 3
+            self.limit.validation_seconds = len(self.validation.part) / self.tally.rate() / 3
 
     def _tell(self, phase: Phase) -> None:
         if not self.tally.pictures:  # this process's part had none that can be read
@@ -371,10 +361,10 @@ class Loop:
         grown = self._size(self.step - 1) == self.sizes[-1]
         try:
             self._tell("interrupted" if self.interrupted else "validation")
-            self.end_decoding()
-            decoded = self._decoded()
-            report = self._validate(kept)
-            if self._decoded() == decoded:  # else the last will not take so long
+            self.validation.end_decoding()
+            decoded = self.validation.decoded
+            report = self.validation.judge(self._weights(kept, {}), on_progress=self._stop_if_insisted)
+            if self.validation.decoded == decoded:  # else the last will not take so long
                 self.limit.validation_seconds = perf_counter() - started
         except KeyboardInterrupt:
             self.interrupted = self.over = True
@@ -421,7 +411,7 @@ class Loop:
         self.twins = find_twins(
             self.data,
             self.feed.source,
-            self.centres,
+            self.validation.centres,
             go_on=lambda: not (self.interrupts.count or self.interrupts.terminated),
         )
         for each in self.twins or ():
@@ -434,46 +424,6 @@ class Loop:
     def _weights(self, model: AlexNet, metrics: Mapping[str, Any]) -> Weights:
         return Weights(model=model, class_names=self.data.class_names, view=self.feed.view, metrics=metrics)
 
-    def _validate(self, model: AlexNet) -> Report:
-        """Judge by the validation pictures; KeyboardInterrupt in all processes where one was told to stop."""
-        split, chosen = self._validation(), self._own_part()
-        shared = len(chosen) < len(split)
-        report = None
-        with suppress(KeyboardInterrupt):
-            report = self._judged(
-                self._weights(model, {}),
-                split.subset(chosen.tolist()) if shared else split,
-                on_progress=self._stop_if_insisted,
-                on_unreadable=lambda index, message: self._leave_out(split.names[chosen[index]], message),
-            )
-        (stopped,) = self.processes.any_of(report is None)
-        if report is None or stopped:
-            raise KeyboardInterrupt
-        return self._joined(report, chosen) if shared else self.processes.agree_on(lambda: report)
-
-    def _validation(self) -> Split:
-        """The pictures to judge by: their centres, where there are those."""
-        return self.centres.split if self.centres is not None else self.data.validation
-
-    def _own_part(self) -> Indices:
-        """Which of them this process judges: all, where they are few."""
-        chosen = np.arange(len(self.data.validation))
-        shared = len(chosen) >= 4 * self.processes.count
-        return chosen[self.processes.rank :: self.processes.count] if shared else chosen
-
-    def _decoded(self) -> int:
-        """How many of them need not be decoded any more, as far as is known."""
-        return self.centres.packed.packed if self.centres is not None else 0
-
-    def _joined(self, report: Report, chosen: Indices) -> Report:
-        assert report.indices is not None
-        parts = self.processes.gather((chosen[report.indices], report.labels, report.probabilities))
-        indices, labels, probabilities = (np.concatenate(each) for each in zip(*parts, strict=True))
-        order = np.argsort(indices)
-        return replace(
-            report, indices=indices[order], labels=labels[order], probabilities=probabilities[order]
-        )
-
     def _stop_if_insisted(self, _: int) -> None:
         if self.interrupts.count > 1 or self.interrupts.terminated:
             raise KeyboardInterrupt
@@ -482,17 +432,13 @@ class Loop:
         """Of the best weights, judged again where they are of before the run was taken up."""
         if self.best is not None or self.best_top1 is None or self.terminated:
             return self.best
-        self.end_decoding()
+        self.validation.end_decoding()
         stopped = False
         if self.processes.leads:
-            split = self._validation()
             try:
                 self._stop_if_insisted(0)
-                self.best = self._judged(
-                    load_weights(self.folder / runs.BEST),
-                    split,
-                    on_progress=self._stop_if_insisted,
-                    on_unreadable=lambda index, message: self._leave_out(split.names[index], message),
+                self.best = self.validation.judge_alone(
+                    load_weights(self.folder / runs.BEST), on_progress=self._stop_if_insisted
                 )
             except KeyboardInterrupt:
                 stopped = True
@@ -501,34 +447,10 @@ class Loop:
         self.terminated = stopped and terminated
         return self.best
 
-    def _leave_out(self, name: str, message: str) -> None:
-        self.unreadable[name] = message.removeprefix(f"{name}: ")
-
-    def _judged(
-        self,
-        weights: Weights,
-        split: Split,
-        *,
-        on_progress: Callable[[int], None],
-        on_unreadable: Callable[[int, str], None],
-    ) -> Report:
-        """Of validation pictures, which are `centres` where there are those."""
-        return evaluate(
-            torch_classifier(weights, device=self.feed.device, precision=self.precision),
-            split,
-            prepared=self.centres is not None,
-            workers=self.feed.workers,
-            on_progress=on_progress,
-            on_unreadable=on_unreadable,
-        )
-
     def _skipped(self) -> tuple[tuple[str, str], ...]:
         """What cannot be read, and what could not before and has not been read since."""
-        if self.centres is not None:
-            for index, message in self.centres.packed.unreadable():
-                self._leave_out(self.data.validation.names[index], message)
         skipped = self.processes.agree_on(lambda: runs.read_skipped(self.folder))
-        found = self.feed.skipped(self.data.train.names) | self.unreadable
+        found = self.feed.skipped(self.data.train.names) | self.validation.unreadable()
         for part, gone in self.processes.gather((found, self._no_longer(skipped))):
             for name in (*gone, *map(printable, part)):
                 skipped.pop(name, None)
@@ -541,9 +463,9 @@ class Loop:
             return []
         names = list(self.data.train.names)
         aspects = self.feed.source.aspects(np.arange(len(names)))  # those of unreadable ones are not known
-        if self.centres is not None:
-            names += self.centres.split.names
-            aspects = np.concatenate([aspects, self.centres.packed.aspects])
+        if (centres := self.validation.centres) is not None:
+            names += centres.split.names
+            aspects = np.concatenate([aspects, centres.packed.aspects])
         places = {printable(name): place for place, name in enumerate(names)}
         streamed = self.feed.drawn.pictures > 0
         return [

@@ -98,7 +98,7 @@ class Centres:
         """Decode those in a thread meanwhile; what is given ends that, as the end of the block does."""
         stopped = threading.Event()
         thread = threading.Thread(
-            target=partial(self.packed.fill_these, chosen, go_on=lambda: not stopped.is_set()),
+            target=partial(self.packed.fill, chosen, go_on=lambda: not stopped.is_set()),
             name="alexnet-validation",
             daemon=True,
         )

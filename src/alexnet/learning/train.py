@@ -33,6 +33,7 @@ from alexnet.learning.recipe import DEFAULT, Recipe
 from alexnet.learning.shard_feed import ShardFeed, Stream, stream_source
 from alexnet.learning.source import Statistics, open_centres, open_source, statistics
 from alexnet.learning.state import State, load_state
+from alexnet.learning.validation import Validation
 from alexnet.learning.weights import Weights
 
 __all__ = ["History", "train"]
@@ -148,7 +149,14 @@ def train(
             model=model,
             data=data,
             feed=feed,
-            centres=open_centres(data, view, on_notice=on_notice),
+            validation=Validation(
+                pictures=data.validation,
+                centres=open_centres(data, view, on_notice=on_notice),
+                device=on,
+                precision=chosen_precision,
+                workers=workers,
+                processes=processes,
+            ),
             folder=folder,
             settings=settings,
             limit=Limit(
@@ -168,7 +176,7 @@ def train(
             with (
                 count_interrupts() as loop.interrupts,
                 _events(folder, processes, state, on_notice) as loop.events,
-                loop.decoding_ahead(),
+                loop.validation.decoded_ahead(),
             ):
                 return loop.to_the_end()
         finally:
