@@ -232,10 +232,11 @@ def test_a_form_of_too_many_pictures_is_refused(serving: Open) -> None:
     ],
 )
 def test_a_body_of_another_kind_is_refused(
-    serving: Open, content_type: str, content: bytes, status: int
+    serving: Open, content_type: str, content: bytes, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     response = serving().post("/v1/predict", content=content, headers={"Content-Type": content_type})
     assert reason(response, status)
+    assert not [each for each in caplog.records if each.name.startswith("python_multipart")]
 
 
 @pytest.mark.parametrize("top", ["0", "-1", "1001", "many", "1.5"])
