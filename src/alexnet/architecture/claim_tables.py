@@ -26,8 +26,8 @@ from alexnet.architecture.claims import (
     value_of,
 )
 from alexnet.architecture.descriptions import described
+from alexnet.architecture.expressions import evaluate
 from alexnet.architecture.quantities import TIMES, parse_amount, parse_shape
-from alexnet.architecture.sums import evaluate
 from alexnet.errors import ClaimsError
 
 # What a heading, in lower case and without what stands in brackets, speaks of.

@@ -22,10 +22,11 @@ from alexnet.architecture.claims import (
     weightless,
 )
 from alexnet.architecture.diagnosis import by_another_count, readings
+from alexnet.architecture.expressions import evaluate, plain
 from alexnet.architecture.findings import Finding, Status, judged
 from alexnet.architecture.layers import Conv, Dense, MaxPool
 from alexnet.architecture.places import summary_of
-from alexnet.architecture.quantities import TIMES, Amount, agreement, as_binary, parse_amount
+from alexnet.architecture.quantities import Amount, agreement, as_binary, parse_amount
 from alexnet.architecture.zoo import NETWORKS
 
 Rows = Sequence[tuple[ClaimedLayer, LayerSummary | None]]
@@ -34,8 +35,6 @@ _WIDTHS = (64, 96, 128, 192, 256, 384, 512)
 _CLASSES = (10, 100, 1000)
 _WEIGHTED = ("conv", "dense")
 
-_ROUNDED = {"floor": floor, "int": floor, "ceil": ceil}  # as relations write what rounds
-_CLOSING = {"(": ")", "⌊": "⌋", "⌈": "⌉"}
 _UNIT = re.compile(r"\s*[kKMG]i?B$")
 
 
@@ -321,7 +320,7 @@ def judge_relations(claims: Claims) -> list[Finding]:
 def judge_relation(text: str) -> Finding:
     """Whether what stands left of "=" comes to what stands right of it, at the precision that is printed."""
     claim = Claim(where="relation", field="text", text=text, value=0)
-    *lefts, right = [part.strip() for part in text.split("=")]
+    *lefts, right = [part.strip() for part in plain(text).split("=")]
     printed, true_right = parse_amount(right), evaluate(right)
     in_unit = parse_amount(_UNIT.sub("", right)) if _UNIT.search(right) else None
     for left in lefts:
@@ -340,70 +339,6 @@ def judge_relation(text: str) -> Finding:
         if true not in (true_right, printed.value if printed is not None else None):
             return judged(claim, "error", f"{left} = {_number(true)}", correction=_number(true))
     return judged(claim, "ok", f"{lefts[0]} = {_number(evaluate(lefts[0]) or 0)}")
-
-
-def evaluate(text: str) -> Fraction | None:
-    """What an expression of numbers, + - x / ^ and brackets comes to, exactly; None where it is none.
-
-    >>> int(evaluate("(11x11x3) x 96")), int(evaluate("floor((224 - 11)/4) + 1"))
-    (34848, 54)
-    """
-    plain = re.sub(r"(?<=\d),(?=\d{3})", "", text)
-    plain = re.sub(f"[{TIMES}]", "*", re.sub(r"\*\*", "^", plain)).replace("−", "-").replace("÷", "/")
-    tokens = re.findall(r"\d+(?:\.\d+)?|floor|ceil|int|[-+*/^()\[\]⌊⌋⌈⌉]", plain)
-    if not tokens or "".join(tokens) != re.sub(r"\s", "", plain) or len(tokens) > 200:
-        return None
-    try:
-        value, rest = _sum([token.replace("[", "(").replace("]", ")") for token in tokens], 0)
-    except (IndexError, ValueError, ZeroDivisionError):
-        return None
-    return value if not rest else None
-
-
-def _sum(tokens: list[str], depth: int) -> tuple[Fraction, list[str]]:
-    value, tokens = _term(tokens, depth)
-    while tokens and tokens[0] in "+-":
-        term, rest = _term(tokens[1:], depth)
-        value, tokens = value + term if tokens[0] == "+" else value - term, rest
-    return value, tokens
-
-
-def _term(tokens: list[str], depth: int) -> tuple[Fraction, list[str]]:
-    value, tokens = _power(tokens, depth)
-    while tokens and tokens[0] in "*/":
-        factor, rest = _power(tokens[1:], depth)
-        value, tokens = value * factor if tokens[0] == "*" else value / factor, rest
-    return value, tokens
-
-
-def _power(tokens: list[str], depth: int) -> tuple[Fraction, list[str]]:
-    value, tokens = _atom(tokens, depth)
-    if tokens and tokens[0] == "^":
-        exponent, tokens = _atom(tokens[1:], depth)
-        if exponent.denominator != 1 or abs(exponent) > 64:
-            raise ValueError
-        value = value ** int(exponent)
-    return value, tokens
-
-
-def _atom(tokens: list[str], depth: int) -> tuple[Fraction, list[str]]:
-    if depth > 50:
-        raise ValueError
-    if tokens[0] == "-":
-        value, rest = _atom(tokens[1:], depth + 1)
-        return -value, rest
-    if tokens[0] in _ROUNDED:
-        if tokens[1] != "(":
-            raise ValueError
-        value, rest = _atom(tokens[1:], depth + 1)
-        return Fraction(_ROUNDED[tokens[0]](value)), rest
-    if tokens[0] in _CLOSING:
-        value, rest = _sum(tokens[1:], depth + 1)
-        if rest[0] != _CLOSING[tokens[0]]:
-            raise ValueError
-        rounded = {"⌊": floor, "⌈": ceil}.get(tokens[0], Fraction)
-        return Fraction(rounded(value)), rest[1:]
-    return Fraction(tokens[0]), tokens[1:]
 
 
 def _number(value: int | Fraction) -> str:
