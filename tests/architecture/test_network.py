@@ -105,7 +105,10 @@ def test_an_input_is_set_by_side_by_sides_or_whole() -> None:
         ("conv1.name=other", "no field 'name'"),
         ("conv1.rounding=sideways", "rounding='sideways'; must be down or up"),
         ("conv1.bias=none", "bias='none'; must be a number"),
-        ("conv1.groups=5", "filters=96 in groups=5; must divide evenly"),
+        (
+            "conv1.groups=5",
+            "filters=96 in groups=5; must divide evenly; set conv1.groups to a divisor of 96, or",
+        ),
     ],
 )
 def test_a_setting_that_cannot_be_says_why(setting: str, message: str) -> None:

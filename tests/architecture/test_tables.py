@@ -53,6 +53,11 @@ class Fragment(HTMLParser):
                 self.said.append(data)
 
 
+def test_one_layer_is_told_of_as_one() -> None:
+    alone = replace(NOTES, layers=NOTES.layers[:1])
+    assert tables.remarks(summarize(alone))[0] == "1 layer carries weights (conv1); pooling is not counted."
+
+
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
 def test_html_has_the_cells_and_remarks_of_the_markdown_table(network: Network) -> None:
     lines = summarize(network).markdown().splitlines()

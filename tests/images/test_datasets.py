@@ -232,7 +232,8 @@ def test_a_mistyped_path_is_answered_with_the_folder_beside_it(make: Make) -> No
 
 def test_a_file_is_not_a_data_set(tmp_path: Path) -> None:
     write_picture(tmp_path / "a.pgm")
-    with pytest.raises(DataError, match="a file; it must be a folder"):
+    (tmp_path / "a.pg").mkdir()
+    with pytest.raises(DataError, match=r"a file; it must be a folder.*; check the path$"):
         open_dataset(tmp_path / "a.pgm")
 
 

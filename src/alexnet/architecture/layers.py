@@ -53,7 +53,8 @@ class Conv:
         if self.filters % self.groups:
             raise NetworkError(
                 f"Layer '{self.name}': filters={self.filters} in groups={self.groups}; must divide evenly; "
-                f"set {self.name}.filters to a multiple of {self.groups}"
+                f"set {self.name}.groups to a divisor of {self.filters}, or its filters to a multiple of "
+                f"{self.groups}"
             )
 
 

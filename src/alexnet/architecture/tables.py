@@ -188,12 +188,18 @@ def _title(summary: Figures) -> str:
     return f"{head}\n{network.source}".strip()
 
 
+def _weighted_layers(summary: Figures) -> str:
+    counted = [row.name for row in summary.layers if row.weights]
+    if len(counted) == 1:
+        return f"1 layer carries weights ({counted[0]}); pooling is not counted."
+    which = f" ({counted[0]} to {counted[-1]}); pooling is not counted." if counted else "."
+    return f"{len(counted)} layers carry weights{which}"
+
+
 def remarks(summary: Figures) -> list[str]:
     """The totals in words, the comparison that the notes open with, what is cut off, the conventions."""
-    counted = [row.name for row in summary.layers if row.weights]
     told = [
-        f"{summary.weighted_layers} layers carry weights"
-        + (f" ({counted[0]} to {counted[-1]}); pooling is not counted." if counted else "."),
+        _weighted_layers(summary),
         f"{summary.weights:,} weights + {summary.biases:,} biases = {summary.parameters:,} parameters, "
         f"{summary.parameter_bytes:,} bytes.",
     ]

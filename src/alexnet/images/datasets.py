@@ -201,13 +201,11 @@ def _source(spec: str | Path) -> Source:
         return open_folder(path)
     if path.suffix.lower() in LISTING_SUFFIXES and path.is_file():
         return open_listing(path)
-    found = "a file" if path.exists() else "no such data set, folder or CSV"
-    beside = (
-        [str(child) for child in path.parent.iterdir() if _may_be_meant(child)]
-        if path.parent.is_dir()
-        else []
-    )
-    near = difflib.get_close_matches(str(path), [*NAMED, *beside], n=1)
+    mistyped = not path.exists()
+    found = "no such data set, folder or CSV" if mistyped else "a file"
+    beside = path.parent.iterdir() if path.parent.is_dir() else ()
+    meant = [*NAMED, *(str(child) for child in beside if _may_be_meant(child))]
+    near = difflib.get_close_matches(str(path), meant, n=1) if mistyped else []
     advice = f"did you mean {near[0]}?" if near else "check the path"
     raise DataError(
         f"{spec}: {found}; it must be a folder of class folders, a CSV of path,label or one of "
