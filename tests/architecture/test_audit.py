@@ -670,8 +670,8 @@ def test_what_a_cell_tells_in_words_is_judged(headings: tuple[str, str], tmp_pat
     told = [4, 2, 4, 2, 3, 2, 1]  # figures, a layer at a time; "same" is none
     assert len(audit(read_claims(path)).findings) == sum(told) + 1 + len(told)
     for right, slip, at in (
-        ("96 filters", "69 filters", ("Conv1", "output")),
-        ("stride 4", "stride 3", ("Conv1", "output")),
+        ("96 filters", "69 filters", ("Conv1", "filters")),  # of the input's and this output's network
+        ("stride 4", "stride 3", ("Conv1", "stride")),
         ("(3x3/2)", "(3x3/3)", ("Pool1", "stride")),  # what comes behind needs the output
         ("padding 2", "padding 1", ("Conv2", "padding")),
         ("384@3x3", "383@3x3", ("Conv3", "output")),

@@ -13,6 +13,7 @@ from alexnet.architecture.audit import audit
 from alexnet.architecture.claim_files import read_claims
 from alexnet.architecture.claims import from_mapping
 from alexnet.architecture.findings import Finding
+from alexnet.errors import ClaimsError
 
 # Keras' own summary of a network on 224 pixels: (224 - 11) / 4 + 1 = 54, 26, 26, 12, ..., 5x5x256 = 6400.
 KERAS = """
@@ -143,10 +144,10 @@ TORCHINFO = """
 """
 
 
-def judged(table: str, tmp_path: Path) -> list[Finding]:
+def judged(table: str, tmp_path: Path, network: str | None = None) -> list[Finding]:
     path = tmp_path / "table.md"
     path.write_text(table, encoding="utf-8")
-    return list(audit(read_claims(path)).findings)
+    return list(audit(read_claims(path), network).findings)
 
 
 @pytest.mark.parametrize(
@@ -403,3 +404,227 @@ def test_a_total_with_an_addition_for_each_bias_is_told_as_torchinfo_s(printed: 
         from_mapping({"network": "torchvision", "totals": [{"macs": printed}]}, where="test")
     ).findings
     assert finding.status == status
+
+
+KERAS_3 = """
+Model: "sequential"
+┏━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━┓
+┃ Layer (type)                 ┃ Output Shape       ┃ Param # ┃
+┡━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━┩
+│ input (InputLayer)           │ (None, 227, 227, 3)│       0 │
+├──────────────────────────────┼────────────────────┼─────────┤
+│ conv2d (Conv2D)              │ (None, 55, 55, 96) │  34,944 │
+├──────────────────────────────┼────────────────────┼─────────┤
+│ max_pooling2d (MaxPooling2D) │ (None, 27, 27, 96) │       0 │
+└──────────────────────────────┴────────────────────┴─────────┘
+ Total params: 34,944 (136.50 KB)
+ Trainable params: 34,944 (136.50 KB)
+ Non-trainable params: 0 (0.00 B)
+"""  # 34,944 x 4 = 139,776 bytes = 136.5 x 1024
+
+
+def test_a_table_between_drawn_lines_is_read_and_the_sums_beneath_it(tmp_path: Path) -> None:
+    trained = [("Trainable params", "unsupported"), ("Non-trainable params", "unsupported")]
+    found = slips(KERAS_3, tmp_path)
+    assert [(where, status) for where, field, status in found if field != "bytes"] == trained
+    assert ("total", "bytes", "variant") in found  # in KiB
+    found = slips(KERAS_3.replace("Total params: 34,944", "Total params: 34,494"), tmp_path)
+    assert ("total", "parameters", "error") in found
+    found = slips(KERAS_3.replace("27, 27, 96", "28, 28, 96"), tmp_path)
+    assert ("max_pooling2d (MaxPooling2D)", "output", "error") in found
+
+
+def test_sums_alone_are_no_table(tmp_path: Path) -> None:
+    with pytest.raises(ClaimsError, match="columns between"):
+        judged("AlexNet\n\nTotal params: 61,100,840\n", tmp_path)
+
+
+SIDES = """
+| Layer | Kernel | Stride | Pad | Receptive field | Jump | Output size |
+|---|---|---|---|---|---|---|
+| input | - | - | - | 1 | 1 | 227 |
+| conv1 | 11 | 4 | 0 | 11 | 4 | 55 |
+| pool1 | 3 | 2 | 0 | 19 | 8 | 27 |
+| conv2 | 5 | 1 | 2 | 51 | 8 | 27 |
+| pool2 | 3 | 2 | 0 | 67 | 16 | 13 |
+| conv3 | 3 | 1 | 1 | 99 | 16 | 13 |
+"""
+
+
+def slips(text: str, folder: Path, network: str | None = None) -> list[tuple[str, str, str]]:
+    return [
+        (each.where, each.field, each.status)
+        for each in judged(text, folder, network)
+        if each.status not in ("ok", "rounded")
+    ]
+
+
+@pytest.mark.parametrize("network", [None, "alexnet", "ungrouped"])
+def test_of_a_square_the_side_is_enough(network: str | None, tmp_path: Path) -> None:
+    assert slips(SIDES, tmp_path, network) == []
+    without_input = SIDES.replace("| input | - | - | - | 1 | 1 | 227 |\n", "")
+    assert slips(without_input, tmp_path, network) == []
+    wrong = SIDES.replace("| 19 | 8 | 27 |", "| 19 | 8 | 28 |").replace("| 1 | 1 | 227 |", "| 2 | 1 | 227 |")
+    assert slips(wrong, tmp_path, network) == [
+        ("input", "receptive_field", "error"),
+        ("pool1", "output", "error"),
+    ]
+
+
+VECTORS = """
+| Layer Name | Tensor Size | Weights | Biases |
+|---|---|---|---|
+| Input Image | 227x227x3 | 0 | 0 |
+| Conv-1 | 55x55x96 | 34,848 | 96 |
+| MaxPool-1 | 27x27x96 | 0 | 0 |
+| Conv-2 | 27x27x256 | 614,400 | 256 |
+| MaxPool-2 | 13x13x256 | 0 | 0 |
+| Conv-3 | 13x13x384 | 884,736 | 384 |
+| Conv-4 | 13x13x384 | 1,327,104 | 384 |
+| Conv-5 | 13x13x256 | 884,736 | 256 |
+| MaxPool-3 | 6x6x256 | 0 | 0 |
+| FC-1 | {} | 37,748,736 | 4,096 |
+| FC-2 | {} | 16,777,216 | 4,096 |
+| FC-3 | {} | 4,096,000 | 1,000 |
+"""
+
+
+@pytest.mark.parametrize(
+    "printed", [("4096×1", "4096×1", "1000×1"), ("1×1", "1×1", "1×1"), ("1x1x4096", "4096", "1x1000")]
+)
+def test_a_vector_may_be_printed_as_a_column_or_as_one_pixel(
+    printed: tuple[str, str, str], tmp_path: Path
+) -> None:
+    table = VECTORS.format(*printed)
+    assert slips(table, tmp_path) == []
+    assert slips(table.replace("16,777,216", "16,777,261"), tmp_path) == [("FC-2", "weights", "error")]
+    if "4096" in printed[0]:
+        assert slips(table.replace(printed[0], printed[0].replace("4096", "4069"), 1), tmp_path) == [
+            ("FC-1", "output", "error")
+        ]
+
+
+@pytest.mark.parametrize("network", [None, "ungrouped"])
+@pytest.mark.parametrize(
+    ("layer", "right", "wrong"), [("MaxPool-1", "27x27x96", "28x28x96"), ("MaxPool-3", "6x6x256", "7x7x256")]
+)
+def test_a_wrong_output_is_an_error_and_condemns_nothing_behind_it(
+    layer: str, right: str, wrong: str, network: str | None, tmp_path: Path
+) -> None:
+    table = VECTORS.format(4096, 4096, 1000).replace(right, wrong)
+    assert slips(table, tmp_path, network) == [(layer, "output", "error")]
+
+
+@pytest.mark.parametrize("network", [None, "notes"])
+@pytest.mark.parametrize(
+    ("right", "wrong", "field"), [("11 | 4", "11 | 2", "stride"), ("55x55x96", "54x54x96", "output")]
+)
+def test_what_is_wrong_with_a_first_layer_is_told_by_the_network_s_input_and_what_comes_behind(
+    right: str, wrong: str, field: str, network: str | None, tmp_path: Path
+) -> None:
+    table = """
+| Layer | Filters | Kernel | Stride | Output |
+|---|---|---|---|---|
+| Input | - | - | - | 227x227x3 |
+| conv1 | 96 | 11 | 4 | 55x55x96 |
+| pool1 | - | 3 | 2 | 27x27x96 |
+| conv2 | 256 | 5 | 1 | 23x23x256 |
+"""
+    assert slips(table, tmp_path, network) == []
+    assert slips(table.replace(right, wrong), tmp_path, network) == [("conv1", field, "error")]
+
+
+def test_one_wrong_figure_of_a_layer_in_groups_is_the_one_that_is_blamed(tmp_path: Path) -> None:
+    """5 x 5 x 48 x 256 = 307,200; x 27 x 27 = 223,948,800; (307,200 + 256) x 4 = 1,229,824."""
+    table = """
+| Layer | Input | Filters | Kernel | Pad | Output | Weights | MACs | Param bytes |
+|---|---|---|---|---|---|---|---|---|
+| conv2 | 27x27x96 | 256 | 5 | 2 | 27x27x256 | 614,400 | 223,948,800 | 1,229,824 |
+"""
+    assert slips(table, tmp_path) == [
+        ("conv2", "weights", "error"),
+        ("conv2", "macs", "variant"),
+        ("conv2", "bytes", "variant"),
+    ]
+
+
+def test_what_passes_an_unknown_shape_is_not_judged_by_it(tmp_path: Path) -> None:
+    table = "| Layer | Neurons | Params |\n|---|---|---|\n| ReLU1 | 290,400 | 0 |\n| Dropout | 0 | 7 |\n"
+    assert slips(table, tmp_path) == [("ReLU1", "neurons", "unsupported"), ("Dropout", "parameters", "error")]
+
+
+@pytest.mark.parametrize(
+    ("heading", "right", "wrong"),
+    [
+        ("MFLOPs", "210.8", "250.8"),  # 2 x 105,415,200
+        ("GMACs", "0.1054", "0.1504"),
+        ("Param. #", "34,944", "34,494"),
+        ("Parameters count", "34,944", "34,494"),
+        ("Total params", "34,944", "34,494"),
+        ("Trainable params", "34,944", "34,494"),
+        ("Learnable parameters", "34,944", "34,494"),
+        ("Params<sup>1</sup>", "34,944", "34,494"),
+        ("Params<br>(K)", "34.9", "43.9"),
+        ("Weight", "34,848", "34,488"),
+        ("Output volume", "55x55x96", "55x55x69"),
+        ("Output dim", "$55 \\times 55 \\times 96$", "$55 \\times 55 \\times 69$"),
+        ("Output Shape", "torch.Size([1, 96, 55, 55])", "torch.Size([1, 69, 55, 55])"),
+        ("Params", "34{,}944", "34{,}494"),
+    ],
+)
+def test_a_heading_that_people_use_is_read(heading: str, right: str, wrong: str, tmp_path: Path) -> None:
+    for printed, expected in ((right, {"ok", "rounded"}), (wrong, {"error"})):
+        table = f"""
+| Layer | Input | # filters / neurons | Kernel | Stride | {heading} |
+|---|---|---|---|---|---|
+| conv1 | 227x227x3 | 96 | 11 | 4 | {printed} |
+"""
+        found = [each.status for each in judged(table, tmp_path)]
+        assert set(found) - {"ok"} <= expected, table
+        assert len(found) == 5, table
+        assert ("error" in found) == (printed == wrong), table
+
+
+def test_the_shape_of_a_filter_is_its_window(tmp_path: Path) -> None:
+    table = """
+| Layer | Input | Filter shape | Stride | Output |
+|---|---|---|---|---|
+| conv1 | 227x227x3 | 11x11x3x96 | 4 | 55x55x96 |
+"""
+    assert slips(table, tmp_path) == []
+    assert slips(table.replace("11x11x3x96", "11x11x1x96"), tmp_path) == [("conv1", "kernel", "error")]
+
+
+def test_of_two_columns_for_one_figure_the_one_that_can_be_read_is_judged(tmp_path: Path) -> None:
+    table = """
+| Layer | Input | Params (formula) | Filters | Kernel | Stride | Params |
+|---|---|---|---|---|---|---|
+| conv1 | 227x227x3 | (11 x 11 x 3 + 1) x 96 | 96 | 11 | 4 | 34,494 |
+"""
+    assert ("conv1", "parameters", "error") in slips(table, tmp_path)
+
+
+def test_a_size_beside_a_window_in_words_is_that_of_the_output(tmp_path: Path) -> None:
+    table = """
+| Layer | Type | Size (H/W) |
+|---|---|---|
+| input | | 227 |
+| conv1 | conv 11x11/4 | 55 |
+| pool1 | max 3x3/2 | 27 |
+"""
+    assert slips(table, tmp_path) == []
+    assert slips(table.replace("| 27 |", "| 29 |"), tmp_path) == [("pool1", "output", "error")]
+
+
+def test_windows_and_counts_as_residual_networks_print_them_are_read(tmp_path: Path) -> None:
+    table = """
+| Layer name | Output size | Configuration | Params |
+|---|---|---|---|
+| input | 227×227 | | |
+| conv1 | 55×55 | 11×11, 96, stride 4 | 34.9K |
+| pool1 | 27×27 | 3×3 max pool, stride 2 | 0 |
+| conv2 | 27×27 | 5×5, 256, pad 2 | 614.7K |
+| fc | 1×1 | 1000-d fc, softmax | 186.6M |
+"""  # (27 x 27 x 256 + 1) x 1000 = 186,625,000
+    assert slips(table, tmp_path) == []
+    assert slips(table.replace("614.7K", "647.1K"), tmp_path) == [("conv2", "parameters", "error")]

@@ -280,3 +280,11 @@ def test_totals_are_the_sums_of_the_rows(network: Network) -> None:
     for figure in ("weights", "biases", "macs", "neurons", "parameter_bytes", "activation_bytes"):
         column = head.index(figure)
         assert sum(int(cells[column]) for cells in rows) == getattr(summary, figure)
+
+
+def test_an_adaptive_pool_sees_as_far_as_its_widest_window_along_either_side() -> None:
+    """Of 12 rows six windows take 2 each, of 11 columns 3: 195 + 2 x 32; the rows alone would make 227."""
+    summary = summarize(edit(NETWORKS["torchvision"], "input=416x384"))
+    before, pool = (next(row for row in summary.layers if row.name == name) for name in ("pool5", "avgpool"))
+    assert before.output[:2] == (12, 11)
+    assert (before.receptive_field, pool.receptive_field) == (195, 259)

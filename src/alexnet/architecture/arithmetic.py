@@ -178,7 +178,7 @@ def receptive_field(layer: Layer, entering: Shape, before: ReceptiveField) -> Re
             return replace(before, size=before.span)  # behind uneven windows: no more is said
         case AdaptiveAvgPool():
             side = max(entering[:2])
-            widest = _widest_adaptive_window(side, layer.size)
+            widest = max(_widest_adaptive_window(each, layer.size) for each in entering[:2])
             even = before.stride is not None and entering[0] == entering[1] and side % layer.size == 0
             return ReceptiveField(
                 size=before.span if before.stride is None else before.size + (widest - 1) * before.stride,

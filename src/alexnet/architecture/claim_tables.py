@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from alexnet.architecture.claims import (
     COUNTS,
+    FIELDS,
     MOST_CHARACTERS,
     MOST_LAYERS,
     RECEPTIVE,
@@ -26,7 +27,7 @@ from alexnet.architecture.claims import (
     value_of,
 )
 from alexnet.architecture.descriptions import described
-from alexnet.architecture.expressions import evaluate
+from alexnet.architecture.expressions import evaluate, without_latex
 from alexnet.architecture.quantities import TIMES, parse_amount, parse_shape
 from alexnet.errors import ClaimsError
 
@@ -35,20 +36,23 @@ _HEADINGS = {
     "name": ";layer;layers;name;layer name;layer (type);stage;block",
     "kind": "type;kind;layer type;operation;op",
     "filters": "filters;filter;kernels;channels;k;feature maps;feature map;maps;depth;out channels;"
-    "output channels;filter number",
+    "output channels;filter number;filters/neurons;filters / neurons;filters/units;filters / units",
     "kernel": "kernel;kernel size;size;filter size;f;window;window size;size/kernel;size / kernel;"
-    "filter/kernel size;kernel/pool size",
+    "filter/kernel size;kernel/pool size;filter shape;kernel shape",
     "stride": "stride;strides;s",
     "padding": "padding;pad;p;pads",
     "groups": "groups;group;g",
-    "units": "units;nodes",
-    "input": "input;inputs;input shape;input size;in;in shape;input dimension;input dimensions",
+    "units": "units;nodes;out features",
+    "input": "input;inputs;input shape;input size;in;in shape;input dimension;input dimensions;input dim;"
+    "input dims;input volume;input feature map;in features",
     "output": "output;outputs;output shape;output size;out;tensor size;activation shape;out shape;"
-    "feature map size;size of feature map;output dimension;output dimensions",
+    "feature map size;size of feature map;output dimension;output dimensions;output dim;output dims;"
+    "output volume;output feature map",
     "neurons": "neurons;activation size",
-    "weights": "weights",
+    "weights": "weights;weight",
     "biases": "biases;bias",
-    "parameters": "parameters;params;param;parameter count;trainable parameters;total parameters",
+    "parameters": "parameters;parameter;params;param;param.;parameter count;parameters count;params count;"
+    "trainable parameters;trainable params;learnable parameters;total parameters;total params",
     "macs": "macs;mac;multiply-adds;mult-adds;madds;multiply-accumulates",
     "flops": "flops;flop;operations;ops",
     "bytes": "bytes;param bytes;parameter memory;parameter bytes",
@@ -65,6 +69,10 @@ _FORMS = {
     **dict.fromkeys(WHOLE, "a whole number, of a window 3 or 3x3"),
     **dict.fromkeys(("filters", "units"), "a whole number such as 96, or 48x2 on two GPUs"),
 }
+_BAR = "[│┃║]"
+_BARRED = re.compile(rf"\s*{_BAR}.*{_BAR}\s*")  # a row between drawn lines; a torchinfo tree's has one bar
+_DRAWN = re.compile(r"\s*[─-╿+][─-╿+=\s-]*")  # a line between rows
+_SUM = re.compile(r"\W*((?:total|(?:non-?\s?)?trainable)\b[^:|]*:\s*[~≈]?\d.*)", re.IGNORECASE)
 _NOTHING = ("", "-", "–", "—", "n/a", "na", "none", "/", "--", "---")
 _NOT_IN_WORDS = "cannot be read; must be such as 96 filters of 11x11, stride 4, pad 2"
 _NOTE = re.compile(r"\[\^[^\]]+\]|(?<!10)<sup>.*?</sup>")  # what points to a footnote, and no power of ten
@@ -72,6 +80,7 @@ _SETTING = re.compile(r"[a-z]\s*=\s*\d", re.IGNORECASE)
 # Of a heading: Params (K), Memory [MB], MACs (M/image).
 _SCALED = re.compile(r"[(\[,]\s*(?:in\s+)?(\w+)(?:\s*(?:/|per)\s*\w+)?\s*[)\]]?\s*$")
 _THOUSANDS = re.compile(rf"[(\[,]\s*(?:in\s+)?[{TIMES}]?\s*1(?:(0{{3,12}})|e([1-9]))\s*[)\]]?\s*$")
+_PREFIXED = re.compile(r"([kmgt])(flops?|macs?|params?)")  # GFLOPs, MMACs
 _FIGURE = re.compile(r"[~≈]?\s*\d[\d.,]*(?:\s*[a-zA-Z]+)?")
 # Numbers with a decimal comma, or points between thousands, that cannot be read otherwise; and the reverse.
 _CONTINENTAL = re.compile(
@@ -81,9 +90,15 @@ _ENGLISH = re.compile(r"[~≈]?\s*(?:0\.\d+|[\d,]+\.(?:\d{1,2}|\d{4,})|\d{1,3}(?
 
 
 def read_markdown(text: str, *, where: str) -> Claims:
-    """The claims of every table of layers in a Markdown text, one after the other."""
+    """The claims of every table of layers in a Markdown text, one after the other.
+
+    Their columns may as well stand between drawn lines, and sums below them, as Keras prints both.
+    """
     tables: list[list[list[str]]] = [[]]
+    beneath: list[str] = []
     for line in text.splitlines():
+        if _BARRED.fullmatch(line):
+            line = re.sub(_BAR, "|", line)  # noqa: PLW2901
         if line.strip().startswith("|") or re.search(r"\S\s*\|\s*\S", line):
             cells = [
                 cell.strip()
@@ -91,9 +106,10 @@ def read_markdown(text: str, *, where: str) -> Claims:
             ]
             if not all(re.fullmatch(r":?-+:?", cell) for cell in cells):
                 tables[-1].append(cells)
-        elif tables[-1]:
-            tables.append([])
-    return _from_tables([table for table in tables if len(table) > 1], where)
+        elif not _DRAWN.fullmatch(line):
+            beneath += [told[1]] if (told := _SUM.fullmatch(line)) else []
+            tables += [[]] if tables[-1] else []
+    return _from_tables([table for table in tables if len(table) > 1], where, beneath)
 
 
 def read_csv(text: str, *, where: str) -> Claims:
@@ -142,9 +158,14 @@ class _Row:
         self.unread.append(Unread(where=self.name or "table", field=heading, text=text, reason=reason))
 
 
-def _from_tables(tables: Sequence[Sequence[Sequence[str]]], where: str) -> Claims:
+def _from_tables(
+    tables: Sequence[Sequence[Sequence[str]]], where: str, beneath: Sequence[str] = ()
+) -> Claims:
+    """The claims of tables, row by row, and of the lines of sums `beneath` them."""
     listed: list[_Row] = []
-    sums: list[_Row] = []
+    sums = [_Row(where=where, cells={"name": line}) for line in beneath]
+    for row in sums:
+        _take_apart(row)
     unread: list[Unread] = []
     for table in tables:
         columns = _columns(table) if table else []
@@ -170,9 +191,10 @@ def _from_tables(tables: Sequence[Sequence[Sequence[str]]], where: str) -> Claim
             listed += layers
         if len(listed) > MOST_LAYERS:
             raise ClaimsError(f"{where}: over {MOST_LAYERS:,} layers; no more are audited")
-    if not listed and not sums:
+    if not listed and len(sums) == len(beneath):
         raise ClaimsError(
-            f"{where}: no table of layers; must have headings such as Layer and Output or Parameters"
+            f"{where}: no table of layers; must have columns between | or commas, and headings such as Layer "
+            "and Output or Parameters"
         )
     relations: list[str] = []
     layers_read = [_layer(row, relations) for row in listed]
@@ -225,11 +247,18 @@ def _merged(listed: Sequence[_Row], layers: Sequence[_Row]) -> bool:
 def _columns(table: Sequence[Sequence[str]]) -> list[_Column]:
     """What each column speaks of: its heading, and its cells where the heading may mean two things."""
     columns: list[_Column] = []
-    windowed = any(_FIELD_OF.get(bare) == "kernel" and bare != "size" for bare in map(_bare, table[0]))
+    headings = [_FIELD_OF.get(bare) if bare != "size" else None for bare in map(_bare, table[0])]
+    windowed = "kernel" in headings or any(
+        heading in ("name", "kind", "description") and "kernel" in (described(cell) or ())
+        for row in table[1:]
+        for heading, cell in zip(headings, row, strict=False)
+    )
     for place, heading in enumerate(table[0]):
         plain, bare = _plain(heading), _bare(heading)
         counted = re.sub(r"^(?:#(?:\s*of\b)?|no\.? of|number of|num\.?)\s*|\s*#$", "", bare)
-        name = next((_FIELD_OF[each] for each in (plain, bare, counted or plain) if each in _FIELD_OF), None)
+        prefixed = _PREFIXED.fullmatch(counted)
+        tried = (plain, bare, prefixed[2] if prefixed else counted or plain)
+        name = next((_FIELD_OF[each] for each in tried if each in _FIELD_OF), None)
         shapes = [parse_shape(row[place]) or () for row in table[1:] if place < len(row)]
         if name == "name" and any(column.field == "name" for column in columns):
             name = "kind"
@@ -242,7 +271,7 @@ def _columns(table: Sequence[Sequence[str]]) -> list[_Column]:
         if name == "filters" and windows and windows >= sum(len(shape) == 1 for shape in shapes):
             # "Filter", 11x11: the window of one, not how many; or "Feature maps", 96@55x55.
             name = "output" if windowed else "kernel"
-        scale = _scale(plain, name) if name in COUNTS else ""
+        scale = prefixed[1].upper() if prefixed else _scale(plain, name) if name in COUNTS else ""
         scaled = parse_amount(f"1 {scale}")
         if name in ("parameters", "weights") and scaled is not None and scaled.byte_text:
             name = "bytes"
@@ -251,8 +280,9 @@ def _columns(table: Sequence[Sequence[str]]) -> list[_Column]:
 
 
 def _plain(heading: str) -> str:
-    """A heading in lower case, without Markdown's emphasis; words may be joined, as in activation_bytes."""
-    words = re.sub(r"(?<=[a-z])_(?=[a-z])", " ", heading.lower())
+    """A heading in lower case, without emphasis and notes; words may be joined, as in activation_bytes."""
+    words = re.sub(r"<br\s*/?>", " ", _NOTE.sub("", heading.lower()))
+    words = re.sub(r"(?<=[a-z])_(?=[a-z])", " ", words)
     return re.sub(r"[*`_]", "", words).strip()
 
 
@@ -292,13 +322,17 @@ def _row(columns: Sequence[_Column], cells: Sequence[str], where: str) -> _Row:
     row = _Row(where=where)
     twice: list[tuple[str, str]] = []
     for column, cell in zip(columns, cells, strict=False):
-        printed = _NOTE.sub("", cell).strip().strip("*`").strip()
+        printed = without_latex(_NOTE.sub("", cell)).strip().strip("*`").strip()
         if column.field is None or printed.lower() in _NOTHING:
             continue
         if column.scale and re.fullmatch(r"[~≈]?\s*\d[\d.,]*", printed):
             printed = f"{printed} {column.scale}"
-        if row.cells.setdefault(column.field, printed) != printed:
-            twice.append((column.heading, printed))
+        known = row.cells.setdefault(column.field, printed)
+        if known == printed:
+            continue
+        if column.field in FIELDS and _read(column.field, known) is None:
+            row.cells[column.field], printed = printed, known  # a column of words, then one of figures
+        twice.append((column.heading, printed))
     for heading, printed in twice:
         row.leave(heading, printed, "another column of the table is read for this")
     _take_apart(row)
@@ -337,9 +371,13 @@ def _take_total(row: _Row, name: str) -> None:
     """Put the figure of "Total params: 61,100,840", as libraries print it below a table, where it belongs."""
     head, _, tail = name.partition(":")
     row.cells["name"] = head.strip()
-    words = re.sub(r"^(?:total|sum|overall)\s*(?:of|number of)?\s*", "", _plain(head))
+    words = re.sub(r"^(?:total|sum|overall|(?:non-?\s?)?trainable)\s*(?:of|number of)?\s*", "", _plain(head))
     counted = next((_FIELD_OF[each] for each in (words, _bare(words)) if _FIELD_OF.get(each) in COUNTS), None)
     scale = _scale(words, counted) if counted else ""
+    in_bytes = re.fullmatch(r"(.*?)\s*\(([^()]*)\)", tail.strip())  # 61,100,840 (233.08 MB)
+    if counted == "parameters" and in_bytes and (size := parse_amount(in_bytes[2])) and size.byte_text:
+        tail = in_bytes[1]
+        _tell(row, {"bytes": in_bytes[2]}, "name", in_bytes[2])
     figure = f"{tail.strip()} {scale}".strip()
     if counted is None or parse_amount(figure) is None:
         row.leave("name", tail.strip(), "of what it is the total cannot be read")

@@ -39,6 +39,9 @@ from alexnet.errors import ClaimsError
 Kind = Literal["conv", "maxpool", "avgpool", "dense", "batchnorm", "other"]
 PASSING: tuple[Kind, ...] = ("avgpool", "batchnorm", "other")
 """Kinds that are not computed: all but an average pooling give the shape that reaches them."""
+WINDOWED: tuple[Kind, ...] = ("conv", "maxpool")
+"""Kinds whose windows slide over a picture."""
+_LARGEST_SIDE = 512  # of a lone number: what is larger counts the values of a shape that was laid flat
 
 _WEIGHTLESS = ("norm", "lrn", "relu", "drop", "softmax", "flatten", "activation", "input")
 _AND = r"[+&,/→]|->|\band\b|\bwith\b"  # between a layer and what goes with it
@@ -96,9 +99,19 @@ class ClaimedLayer:
         return value if isinstance(value, int) else None
 
     def shape(self, field: str) -> Shape | None:
-        """The claimed shape as printed, if it is claimed."""
+        """The claimed shape, if it is claimed: as printed, but for what its kind of layer makes of it.
+
+        Of a layer with windows a lone side is that of a square; of a dense one, 4096x1 is a vector, and 1x1
+        says nothing of its length.
+        """
         value = self.claims[field].value if field in self.claims else None
-        return value if isinstance(value, tuple) else None
+        if not isinstance(value, tuple):
+            return None
+        if self.kind in WINDOWED:
+            return as_square(value)
+        if self.kind == "dense" and len(value) == 2 and value[1] == 1:
+            return value[:1] if value[0] > 1 else None
+        return value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +147,15 @@ class Claims:
     totals: tuple[ClaimedTotal, ...] = ()
     relations: tuple[str, ...] = ()
     unread: tuple[Unread, ...] = ()
+
+
+def as_square(printed: Shape) -> Shape:
+    """A shape of which the side alone is printed, as height and width.
+
+    >>> as_square((55,)), as_square((9216,)), as_square((55, 55, 96))
+    ((55, 55), (9216,), (55, 55, 96))
+    """
+    return printed * 2 if len(printed) == 1 and printed[0] <= _LARGEST_SIDE else printed
 
 
 def kind_of(name: str) -> Kind:

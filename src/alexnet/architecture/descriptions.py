@@ -19,6 +19,7 @@ _FORMS = tuple(
         rf"\b(?P<filters>{_COUNT})\s*{_FILTERS}\s*(?:of(?: size)?|with|,|:)?\s*\(?(?P<kernel>{_WINDOW})\)?",
         rf"\b(?P<filters>{_COUNT})\s*,?\s+(?P<kernel>{_WINDOW})",
         rf"\b(?P<kernel>{_WINDOW})\s*/\s*(?P<stride>\d+)",
+        rf"\b(?P<kernel>{_WINDOW})\s*,\s*(?P<filters>\d{{2,4}})(?=\s*(?:,|$))",  # as of residual networks
         rf"\b(?P<kernel>{_WINDOW})",
         r"\bf\s*=\s*(?P<kernel>\d+)\b",
         rf"\b(?:strides?|s){_IS}(?P<stride>\d+(?:\s*[{TIMES}]\s*\d+)?)\b",
@@ -26,7 +27,7 @@ _FORMS = tuple(
         r"\b(?P<padding>same|valid) padding\b",
         rf"\bgroups?{_IS}(?P<groups>\d+)\b",
         r"\b(?P<groups>\d+) groups\b",
-        rf"\b(?P<units>{_COUNT})\s*(?:units?|neurons?|nodes?|outputs?)\b",
+        rf"\b(?P<units>{_COUNT})\s*(?:units?|neurons?|nodes?|outputs?|-d)\b",
         rf"\b(?P<filters>{_COUNT})\s*{_FILTERS}\b",
     )
 )

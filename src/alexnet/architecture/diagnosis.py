@@ -121,6 +121,8 @@ def shape_is(printed: Shape, true: Shape) -> bool:
     if len(printed) == 2 and printed[1] == prod(true):
         return True  # a vector behind the size of a batch
     if len(true) == 1:
+        if printed == (1, 1):
+            return True  # height and width of a vector, which say nothing of its length
         return prod(printed) == true[0] or (len(printed) == 4 and prod(printed[1:]) == true[0])
     if len(printed) == 1:
         return printed[0] == prod(true) or printed[0] == true[0] == true[1]
@@ -232,7 +234,7 @@ def diagnose(
     # Of changes that explain as much: the first that makes a layer which some network of the zoo has.
     chosen = next((option for option in equals if usual(option[2])), equals[0])
     _, name, changed, row, left = chosen
-    others = [_told(setting, option[2]) for option in equals if option is not chosen]
+    others = [_told(setting, option[2]) for option in equals if option is not chosen and not option[4]]
     blamed = {_stated_as(setting, name): _told(setting, changed), **dict.fromkeys(left, "")}
     return Diagnosis(row=row, blamed=blamed, routes=tuple(dict.fromkeys(others))[:4])
 

@@ -19,10 +19,10 @@ _MOST_EXPONENT = 64
 _MOST_BITS = 2_000  # of a numerator or denominator: no count of anything comes near
 
 
-def plain(text: str) -> str:
+def without_latex(text: str) -> str:
     r"""The text without what LaTeX sets it with.
 
-    >>> plain(r"$(11 \times 11 \times 3) \times 96 = 34{,}848$")
+    >>> without_latex(r"$(11 \times 11 \times 3) \times 96 = 34{,}848$")
     '(11 * 11 * 3) * 96 = 34,848'
     """
     for written, meant in _LATEX.items():
@@ -38,7 +38,7 @@ def evaluate(text: str) -> Fraction | None:
     >>> int(evaluate("(11x11x3) x 96")), int(evaluate("floor((224 - 11)/4) + 1"))
     (34848, 54)
     """
-    text = re.sub(r"(?<=\d),(?=\d{3})", "", plain(text))
+    text = re.sub(r"(?<=\d),(?=\d{3})", "", without_latex(text))
     text = re.sub(f"[{TIMES}]", "*", text.replace("**", "^")).replace("−", "-").replace("÷", "/")
     text = re.sub(r"\s", "", text).replace("[", "(").replace("]", ")")
     tokens = _TOKEN.findall(text)

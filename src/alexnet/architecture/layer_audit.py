@@ -10,13 +10,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 
-from alexnet.architecture.arithmetic import LayerSummary, shape_text
+from alexnet.architecture.arithmetic import LayerSummary, shape_text, whole_picture
 from alexnet.architecture.claims import (
     PASSING,
     RECEPTIVE,
     SHAPES,
+    WINDOWED,
     Claim,
     ClaimedLayer,
+    as_square,
     holds_layers,
     weightless,
 )
@@ -40,7 +42,7 @@ from alexnet.architecture.places import (
     Reference,
     hyperparameter,
 )
-from alexnet.architecture.quantities import shape_readings
+from alexnet.architecture.quantities import Amount, shape_readings
 from alexnet.architecture.receptive import Sight
 from alexnet.architecture.wording import either
 from alexnet.architecture.zoo import NETWORKS
@@ -101,12 +103,14 @@ class LayerAudit(ClaimJudge):
 
     def _first_input(self) -> tuple[Shape, ...]:
         """What may reach the first layer."""
-        if self.claims.input is not None:
-            given = shape_readings(self.claims.input)[0]
+        first = next((layer for layer in self.claims.layers if layer.kind not in PASSING), None)
+        if (printed := self.claims.input) is not None:
+            if first is not None and first.kind in WINDOWED:
+                printed = as_square(printed)
+            given = shape_readings(printed)[0]
             if given[-1] == 0:  # a picture without its depth: in colour, or grey
                 return tuple((*given[:2], depth) for depth in (3, 1))
             return (given,)
-        first = next((layer for layer in self.claims.layers if layer.kind not in PASSING), None)
         if self.single is not None and (first is None or "input" not in first.claims):
             return (NETWORKS[self.single].input,)
         return ()
@@ -119,9 +123,12 @@ class LayerAudit(ClaimJudge):
         shapes = {name: claim for name, claim in layer.claims.items() if name in SHAPES}
         if (count := layer.claims.get("filters")) is not None and count.value == 1:
             shapes["filters"] = count  # one picture
+        layer, apart = _taken_apart(layer)
         rest = {name: claim for name, claim in layer.claims.items() if name not in shapes}
+        pixel = Sight(sees=whole_picture(given[0] if given else (1, 1, 1)))
         return [
             *(self.compare_input(claim, given[0]) for claim in shapes.values() if given),
+            *map(pixel.judge, apart),
             *self._pass_through(replace(layer, claims=rest), given),
         ]
 
@@ -180,7 +187,10 @@ class LayerAudit(ClaimJudge):
             setting = min(ways, key=lambda way: len(self._wrong(evidence, figures(way))))
             setting, pool = self._behind_an_unlisted_pool(index, layer, setting, evidence)
             assumed = "; ".join(part for part in (assumed, pool) if part)
-        depths = [replace(setting, filters=depth) for depth in self._other_depths(layer, reference)]
+        depths = [
+            replace(setting, filters=depth)
+            for depth in self._other_depths(layer, reference, prod(setting.entering))
+        ]
         setting = min((setting, *depths), key=lambda way: len(self._wrong(evidence, figures(way))))
         entering, input_claim = setting.entering, layer.claims.get("input")
         blamed_input = False
@@ -195,12 +205,16 @@ class LayerAudit(ClaimJudge):
         found = []
         free: list[tuple[str, Setting, LayerSummary]] = []
         if wrong:
-            unstated = tuple(name for name in OPEN if self._open(name, layer))
+            # Groups and rounding of a named network, too: otherwise than there, they are a variant.
+            settled = ("stride", "padding") if reference is not None else ()
+            unstated = tuple(name for name in OPEN if name not in settled and self._open(name, layer))
             own = {name: evidence[name] for name in evidence if name != "next"}
             free = free_routes(setting, unstated, own or evidence, batch=self.batch, inputs=False)
             if free and index == 0:
                 free += free_routes(setting, (), own or evidence, batch=self.batch, inputs=True)
             free = free or self._as_in_its_place(index, layer, setting, own or evidence)
+            if not free and "groups" in unstated:
+                free = self._in_groups(setting, own)
         if free:
             found += self._open_findings(layer, row, free, evidence, wrong)
             row = free[0][2]
@@ -232,15 +246,20 @@ class LayerAudit(ClaimJudge):
     def _next_output(self, index: int, setting: Setting, following: ClaimedLayer | None) -> Claim | None:
         """This layer's output as evidence for itself, where the next one's follows from it alone.
 
-        From what the layer makes as stated, it does not. Not of a first layer, whose input is as doubtful.
+        From what the layer makes as stated, it does not. Of a first layer, whose input is as doubtful, where
+        input and output are those of the network that is described.
         """
         layer = self.claims.layers[index]
-        if not index or following is None or "input" in following.claims or "output" not in following.claims:
+        if following is None or "input" in following.claims or "output" not in following.claims:
             return None
         own = _reading(printed, ()) if (printed := layer.shape("output")) else ()
         made = figures(setting)
         if not own or made is None:
             return None
+        if not index:
+            first = self.stands_for(index)
+            if first is None or (setting.entering, *own) != (first.row.input, first.row.output):
+                return None
         place = next(place for place, other in enumerate(self.claims.layers) if other is following)
         reference = self.references[self.single][place] if self.single else None
         follows = []
@@ -274,7 +293,7 @@ class LayerAudit(ClaimJudge):
                 for each in found
             ]
         row = reference.row if reference is not None and unlike is None else None
-        return found, row, onward or ((row.output,) if row is not None else ())
+        return found, row, tuple(dict.fromkeys((*onward, *((row.output,) if row is not None else ()))))
 
     def _may_enter(self, arriving: Shape, entering: Shape) -> bool:
         """Whether what arrives can be what a layer takes: as it is, flat, or by a pooling not listed."""
@@ -303,6 +322,18 @@ class LayerAudit(ClaimJudge):
         if not told or row is None or self._wrong(evidence, row):
             return []
         return [(f"{' and '.join(told)}, as in {reference.network}", changed, row)]
+
+    def _in_groups(
+        self, setting: Setting, evidence: Mapping[str, Claim]
+    ) -> list[tuple[str, Setting, LayerSummary]]:
+        """Groups with which fewer figures are wrong, though not all hold."""
+        found, most = [], len(self._wrong(evidence, figures(setting)))
+        for groups in (2, 4):
+            changed = replace(setting, groups=groups)
+            row = figures(changed)
+            if row is not None and len(self._wrong(evidence, row)) < most:
+                found.append((f"groups {groups}", changed, row))
+        return found[:1]
 
     def _may_lack_a_pool(
         self, index: int, layer: ClaimedLayer, reference: Reference | None, evidence: Mapping[str, Claim]
@@ -334,11 +365,27 @@ class LayerAudit(ClaimJudge):
             return setting, ""
         return best, f"behind a pooling layer that is not listed, on {shape_text(best.entering)}"
 
-    def _other_depths(self, layer: ClaimedLayer, reference: Reference | None) -> tuple[int, ...]:
-        """Where the depth is told by the printed output alone: how else that can be read."""
+    def _other_depths(self, layer: ClaimedLayer, reference: Reference | None, values: int) -> tuple[int, ...]:
+        """Where the depth is told by the printed output alone: other readings of it, and of the counts.
+
+        A dense layer has a weight for each of the `values` that enter it and each of its units.
+        """
         known = {"filters", "units"} & set(layer.claims) or layer.kind == "maxpool"
         taken = reference is not None and hyperparameter(reference.layer, "filters") is not None
-        return () if known or taken else _depths_of(layer)[1:]
+        if known or taken:
+            return ()
+        each = {"biases": 1} | (
+            {"weights": values, "parameters": values + 1} if layer.kind == "dense" else {}
+        )
+        counted = (
+            amount.value / size
+            for field, size in each.items()
+            if field in layer.claims and isinstance(amount := layer.claims[field].value, Amount)
+        )
+        return (
+            *_depths_of(layer)[1:],
+            *(int(depth) for depth in counted if depth.denominator == 1 and depth),
+        )
 
     def _wrong(self, evidence: Mapping[str, Claim], row: LayerSummary | None) -> list[str]:
         return mismatched(evidence, row, batch=self.batch)
@@ -473,6 +520,11 @@ class LayerAudit(ClaimJudge):
                 continue
             if name == "kernel" and (told := reaches_otherwise(claim, true)):
                 found.append(judged(claim, "error", told[0], correction=told[1]))
+            elif name in evidence and holds(claim, true, batch=self.batch) is None:
+                reason = f"with {routes[0]}, which its other figures need: {self.arithmetic_of(name, true)}"
+                found.append(
+                    judged(claim, "error", reason, correction=self.true_figure_of(name, true), routes=())
+                )
             elif name not in wrong:
                 words = holds(claim, true, batch=self.batch) if name in evidence else ""
                 status: Status = "rounded" if words and words.startswith("rounded") else "ok"

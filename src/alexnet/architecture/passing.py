@@ -16,6 +16,8 @@ from alexnet.architecture.network import Shape
 from alexnet.architecture.quantities import Amount, agreement
 from alexnet.architecture.wording import either
 
+_OF_WHAT_PASSES = ("neurons", "activation_bytes", "bytes", "memory")
+
 
 def judge_passing(claim: Claim, layer: ClaimedLayer, leaving: tuple[Shape, ...], *, batch: int) -> Finding:
     """A claim that is no shape, of a layer that is not computed; `leaving` is what may come out of it."""
@@ -23,6 +25,8 @@ def judge_passing(claim: Claim, layer: ClaimedLayer, leaving: tuple[Shape, ...],
         return judge_depth(claim, leaving)
     if not isinstance(claim.value, Amount):
         return judged(claim, "unsupported", "of a layer of this kind it is not computed")
+    if claim.value.value and claim.field in _OF_WHAT_PASSES and not any(map(prod, leaving)):
+        return judged(claim, "unsupported", "what reaches it is not said")
     figures = list(_figures(claim.field, layer, leaving, batch))
     for true, words in figures:
         if (how := agreement(claim.value, true)) is not None:

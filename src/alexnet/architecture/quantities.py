@@ -193,6 +193,7 @@ def parse_shape(text: str) -> Shape | None:
     if len(printed) > _LONGEST:
         return None
     printed = re.sub(r"\$|\\times|\\", lambda m: "x" if m[0] == "\\times" else "", printed)
+    printed = re.sub(r"^torch\.Size\((.*)\)$", r"\1", printed)
     printed = printed.partition("=")[0].strip()
     printed = re.sub(r"(?<=[\d)\]}])\s*\([^()\d]+\)$", "", printed)
     printed = re.sub(_COUNTED, "", printed).strip()

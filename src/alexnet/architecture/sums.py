@@ -22,7 +22,7 @@ from alexnet.architecture.claims import (
     weightless,
 )
 from alexnet.architecture.diagnosis import by_another_count, readings
-from alexnet.architecture.expressions import evaluate, plain
+from alexnet.architecture.expressions import evaluate, without_latex
 from alexnet.architecture.findings import Finding, Status, judged
 from alexnet.architecture.layers import Conv, Dense, MaxPool
 from alexnet.architecture.places import summary_of
@@ -320,7 +320,7 @@ def judge_relations(claims: Claims) -> list[Finding]:
 def judge_relation(text: str) -> Finding:
     """Whether what stands left of "=" comes to what stands right of it, at the precision that is printed."""
     claim = Claim(where="relation", field="text", text=text, value=0)
-    *lefts, right = [part.strip() for part in plain(text).split("=")]
+    *lefts, right = [part.strip() for part in without_latex(text).split("=")]
     printed, true_right = parse_amount(right), evaluate(right)
     in_unit = parse_amount(_UNIT.sub("", right)) if _UNIT.search(right) else None
     for left in lefts:
