@@ -18,7 +18,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from alexnet import NETWORKS, Dense, Network, OutputError, WeightsError, edit, read_network
+from alexnet import NETWORKS, Dense, Flatten, Network, OutputError, WeightsError, edit, read_network
 from alexnet.images.views import View
 from alexnet.learning.fused import FusedForward
 from alexnet.learning.model import AlexNet
@@ -79,6 +79,19 @@ def test_class_names_of_any_script_come_back(small: Network, tmp_path: Path) -> 
     weights = Weights(model=AlexNet(small), class_names=names, view=View.of(24, 24), metrics={})
     save_weights(tmp_path / "w.safetensors", weights)
     assert load_weights(tmp_path / "w.safetensors").class_names == names
+
+
+def test_a_file_that_begins_like_a_pickle_is_read(tmp_path: Path) -> None:
+    """Its first bytes are the length of what follows: 0x0480 is 1,152."""
+    network = Network(name="t", input=(2, 2, 3), layers=(Flatten(name="flat"), Dense(name="fc", units=2)))
+    path, model = tmp_path / "w.safetensors", AlexNet(network)
+    for length in range(1, 1_000, 8):  # it is filled up to eights
+        names = ("a" * length, "b")
+        save_weights(path, Weights(model=model, class_names=names, view=View.of(2, 2), metrics={}))
+        if path.read_bytes().startswith(b"\x80\x04"):
+            break
+    assert path.read_bytes().startswith(b"\x80\x04")
+    assert load_weights(path).class_names == names
 
 
 def test_a_trained_and_laid_out_kernel_is_written_in_torch_s_usual_order(weights_file: Path) -> None:

@@ -123,16 +123,18 @@ def read_weights_file(path: str | Path) -> tuple[Description, dict[str, Floats]]
     path = Path(path)
     try:
         with path.open("rb") as file:
-            start = file.read(8)
+            start = file.read(9)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror}; check the path") from None
-    if start.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x04")):
+    # The length of a header, which is JSON; that of a pickle, read so, is beyond any.
+    begins = int.from_bytes(start[:8], "little") <= _LARGEST_HEADER and start[8:] == b"{"
+    if not begins and start.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x04")):
         raise WeightsError(
             f"{path}: a pickle, as torch.save writes; opening one can run any code in it; "
             "must be a safetensors file that alexnet wrote"
         )
     exported = path.suffix.lower() in (".onnx", ".xml")
-    if int.from_bytes(start, "little") > _LARGEST_HEADER and not exported:
+    if int.from_bytes(start[:8], "little") > _LARGEST_HEADER and not exported:
         raise WeightsError(f"{path}: no weights; must be a safetensors file that alexnet wrote")
     try:
         with safe_open(path, framework="numpy") as opened:
