@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import re
 import struct
@@ -204,6 +205,62 @@ def test_a_form_that_is_cut_off_is_refused(serving: Open, cut: int) -> None:
     assert reason(told, 400) == "the form ends early; it must end with its boundary"
 
 
+def test_a_large_picture_of_a_form_is_kept_in_memory(serving: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not in the folder for temporary files, which may be full, or not be there to write to."""
+
+    def full(_: object) -> None:
+        raise OSError(27, "File too large")
+
+    monkeypatch.setattr("tempfile.SpooledTemporaryFile.rollover", full)
+    large = encoded().ljust(3_000_000, b"\0")
+    response = serving().post("/v1/predict", files=[("pictures", ("a.png", large, "image/png"))])
+    assert response.json()["pictures"][0]["error"] is None
+
+
+def test_who_hangs_up_is_not_computed_for_and_counts_apart(classifier: Classifier) -> None:
+    """Two fill the batch that the network is at; of what waits then, one hangs up."""
+    gate = Gate()
+    app = create_app(replace(classifier, run=gate), limits=Limits(batch_size=2))
+    sent = encoded()
+
+    async def ask_and(*, hang_up: asyncio.Event) -> int:
+        """The status of an answer to a client that hangs up then."""
+        pieces: list[dict[str, Any]] = [{"type": "http.request", "body": sent, "more_body": False}]
+        statuses = []
+
+        async def receive() -> dict[str, Any]:
+            if pieces:
+                return pieces.pop()
+            await hang_up.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                statuses.append(message["status"])
+
+        headers = [(b"content-type", b"image/png"), (b"content-length", str(len(sent)).encode())]
+        scope = {"type": "http", "method": "POST", "path": "/v1/predict", "headers": headers}
+        await app({**scope, "query_string": b"", "http_version": "1.1"}, receive, send)
+        return int(statuses[0])
+
+    async def all_of_them() -> list[int]:
+        never, now = asyncio.Event(), asyncio.Event()
+        async with app.router.lifespan_context(app):
+            first = [asyncio.create_task(ask_and(hang_up=never)) for _ in range(2)]
+            while not gate.begun.is_set():
+                await asyncio.sleep(0.01)
+            waiting = asyncio.create_task(ask_and(hang_up=now))
+            left = asyncio.create_task(ask_and(hang_up=never))
+            await asyncio.sleep(0.1)
+            now.set()
+            status = await waiting
+            gate.open.set()
+            return [status, *[await each for each in (*first, left)]]
+
+    assert asyncio.run(all_of_them()) == [499, 200, 200, 200]
+    assert sum(gate.batches) == 3
+
+
 def test_a_path_with_a_slash_more_is_no_path(serving: Open) -> None:
     told = serving().post("/v1/predict/", headers={"Host": "evil.example"}, follow_redirects=False)
     assert "location" not in told.headers
@@ -351,6 +408,24 @@ def test_without_the_key_only_the_health_is_told(serving: Open, headers: dict[st
     assert refused.headers["WWW-Authenticate"] == "Bearer"
     for path in ("/healthz", "/readyz", "/"):
         assert client.get(path, headers=headers).status_code == 200
+
+
+def test_the_document_says_how_the_key_is_sent(serving: Open) -> None:
+    for key in (None, "secret key"):
+        document = serving(api_key=key).get("/openapi.json").json()
+        schemes = document["components"].get("securitySchemes", {})
+        told = {
+            (path, name)
+            for path, methods in document["paths"].items()
+            for method in methods.values()
+            for each in method.get("security", [])
+            for name in each
+        }
+        guarded = {(path, name) for path in ("/v1/predict", "/v1/model", "/metrics") for name in schemes}
+        assert told == guarded
+        assert sorted(each.get("name", each.get("scheme")) for each in schemes.values()) == (
+            ["X-API-Key", "bearer"] if key else []
+        )
 
 
 def test_a_key_is_the_bytes_that_curl_sends_for_it(serving: Open) -> None:

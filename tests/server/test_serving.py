@@ -168,9 +168,13 @@ def test_a_signal_before_it_listens_to_them_ends_it_too(python: Start, weights_f
     assert ended.returncode == 0
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_what_was_begun_is_finished(serve: Callable[..., Server], how: signal.Signals) -> None:
-    server = serve()
+@pytest.mark.parametrize(
+    ("how", "processes"), [(signal.SIGTERM, "1"), (signal.SIGINT, "1"), (signal.SIGTERM, "2")]
+)
+def test_what_was_begun_is_finished_and_nothing_more_is_taken(
+    serve: Callable[..., Server], how: signal.Signals, processes: str
+) -> None:
+    server = serve("--processes", processes)
     whole = request(picture())
     with server.connect() as connection:
         connection.sendall(whole[:-20])
@@ -183,6 +187,20 @@ def test_what_was_begun_is_finished(serve: Callable[..., Server], how: signal.Si
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert b'"probability"' in answer
     assert server.process.wait(30) == 0
+
+
+def test_told_twice_it_ends_at_once_and_says_so(serve: Callable[..., Server]) -> None:
+    server = serve()
+    with server.connect() as connection:
+        connection.sendall(request(picture())[:-20])
+        assert httpx2.get(f"{server.url}/readyz").status_code == 200
+        server.process.send_signal(signal.SIGINT)
+        while server.takes_more():
+            pass
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(30) == 130
+    assert server.process.stderr is not None
+    assert server.process.stderr.read() == "alexnet: stopped at once; what was begun is not answered\n"
 
 
 def test_headers_that_do_not_end_are_hung_up_on(strict: Server) -> None:

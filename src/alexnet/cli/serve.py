@@ -61,8 +61,12 @@ def serve(
     from alexnet.server.serving import serve as serve_weights
 
     api_key = read_api_key(api_key_file, os.environ)
-    if api_key is None and host not in LOOPBACK:
-        note(f"{host}: whoever reaches this machine may ask; --api-key-file makes them send a key")
+
+    def tell_address(address: str) -> None:
+        if api_key is None and host not in LOOPBACK:
+            note(f"{host}: whoever reaches this machine may ask; --api-key-file makes them send a key")
+        note(f"serving {weights} at {address}")
+
     serve_weights(
         weights,
         host=host,
@@ -74,5 +78,5 @@ def serve(
         device=device,
         precision=precision,
         on_note=note,
-        on_listening=lambda address: note(f"serving {weights} at {address}"),
+        on_listening=tell_address,
     )

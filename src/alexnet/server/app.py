@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -27,7 +28,12 @@ from alexnet.server.metrics import CONTENT_TYPE, Metrics
 from alexnet.server.page import POLICY, page
 from alexnet.writing import printable
 
+Result = TypeVar("Result")
+
 MOST_LABELS = 1000
+_HUNG_UP = 499  # as nginx counts them
+_BEARER = HTTPBearer(auto_error=False, scheme_name="bearer")
+_KEY_HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, scheme_name="header")
 
 
 class Label(BaseModel):
@@ -78,7 +84,11 @@ def _errors(*codes: int) -> dict[int | str, dict[str, Any]]:
     return {code: {"model": Refusal} for code in codes}
 
 
-_UNANSWERED = _errors(400, 408, 413, 415, 503, 504) | {422: {"model": Answer | Refusal}}
+_NO_PICTURE: dict[int | str, dict[str, Any]] = {code: {"model": Answer | Refusal} for code in (413, 422)}
+_UNANSWERED = _errors(400, 408, 415, 503, 504) | _NO_PICTURE
+_COUNTERS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/plain": {"schema": {"type": "string"}}}}
+}
 _BODY = {
     "requestBody": {
         "required": True,
@@ -124,8 +134,10 @@ def create_app(
 ) -> FastAPI:
     """The interface to a classifier; with an `api_key`, only the health checks and the pages do without.
 
-    `threads` decode pictures, as many as there are cores unless told.
+    `threads` decode pictures, as many as there are cores unless told. Raises NetworkError for a network that
+    takes no colours.
     """
+    classifier.network.check_takes_colours()
     limits = limits or Limits()
     bodies = Bodies(limits)
     metrics = Metrics(lambda: batcher.inside)
@@ -151,36 +163,35 @@ def create_app(
     app.add_middleware(Counting, metrics=metrics)
     app.add_middleware(HeadAsGet)
 
-    def authorized(request: Request) -> None:
-        if api_key is None:
-            return
-        kind, _, given = request.headers.get("authorization", "").partition(" ")
-        given = given.strip() if kind.lower() == "bearer" else request.headers.get("x-api-key", "")
-        if not hmac.compare_digest(given.encode("latin-1"), api_key.encode()):
+    def authorized(
+        bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
+        header: Annotated[str | None, Depends(_KEY_HEADER)],
+    ) -> None:
+        given = bearer.credentials.strip() if bearer is not None else header or ""
+        if not hmac.compare_digest(given.encode("latin-1"), (api_key or "").encode()):
             raise HTTPException(
                 401,
                 "API key: missing or wrong; send Authorization: Bearer KEY",
                 {"WWW-Authenticate": "Bearer"},
             )
 
-    guarded: Any = {"dependencies": [Depends(authorized)]}
-    if api_key is not None:
-        guarded["openapi_extra"] = {"security": [{"bearer": []}]}
-        guarded["responses"] = _errors(401)
+    asked = [] if api_key is None else [Depends(authorized)]
+    refused = {} if api_key is None else _errors(401)
 
     @app.post(
         "/v1/predict",
         summary="Say what pictures show: one as the body, or several as files of a form",
         response_model=Answer,
-        dependencies=guarded["dependencies"],
-        responses=_UNANSWERED | guarded.get("responses", {}),
-        openapi_extra=_BODY | guarded.get("openapi_extra", {}),
+        dependencies=asked,
+        responses=_UNANSWERED | refused,
+        openapi_extra=_BODY,
     )
     async def predict(request: Request, top: Annotated[int, Query(ge=1, le=MOST_LABELS)] = 5) -> Response:
         async with bodies.read(request) as uploads:
+            answering = batcher.answer([each.content for each in uploads])
             try:
                 async with asyncio.timeout(limits.request_seconds):
-                    answers = await batcher.answer([each.content for each in uploads])
+                    answers = await _while_there(request, answering)
             except TimeoutError:
                 raise HTTPException(
                     504, f"no answer within {limits.request_seconds:g} s; come again", COME_AGAIN
@@ -200,7 +211,12 @@ def create_app(
         limits={name: getattr(limits, name) for name in ("max_bytes", "max_pixels", "max_pictures")},
     )
 
-    @app.get("/v1/model", summary="Say what answers here: its network, classes and limits", **guarded)
+    @app.get(
+        "/v1/model",
+        summary="Say what answers here: its network, classes and limits",
+        dependencies=asked,
+        responses=refused,
+    )
     async def describe() -> Model:
         return model
 
@@ -214,7 +230,13 @@ def create_app(
             raise HTTPException(503, "not answering", COME_AGAIN)
         return Status(status="ok")
 
-    @app.get("/metrics", summary="Prometheus' counters", response_class=Response, **guarded)
+    @app.get(
+        "/metrics",
+        summary="Prometheus' counters",
+        response_class=Response,
+        dependencies=asked,
+        responses=_COUNTERS | refused,
+    )
     async def counters() -> Response:
         return Response(metrics.text(), media_type=CONTENT_TYPE)
 
@@ -223,6 +245,20 @@ def create_app(
         return HTMLResponse(page(app.openapi()), headers={"Content-Security-Policy": POLICY})
 
     return app
+
+
+async def _while_there(request: Request, answering: Coroutine[Any, Any, Result]) -> Result:
+    """What comes of it, where the client does not hang up before: then nobody waits for it any more."""
+    answer = asyncio.ensure_future(answering)
+    gone = asyncio.ensure_future(request.receive())  # the body has been read: what comes is its end
+    try:
+        await asyncio.wait((answer, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            raise HTTPException(_HUNG_UP, "the client has hung up")  # nobody reads it; the metrics count it
+        return await answer
+    finally:
+        answer.cancel()
+        gone.cancel()
 
 
 class Counting:

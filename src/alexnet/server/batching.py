@@ -135,7 +135,7 @@ class Batcher:
         self._decoding -= 1
         if decoded.cancelled():
             answer.cancel()
-        elif not answer.done():  # its client is still there
+        elif not answer.done():  # it is still waited for
             error = decoded.exception()
             if error is None:
                 self._waiting.append(_Waiting(decoded.result(), answer))
@@ -177,7 +177,7 @@ class Batcher:
                     while self._decoding and len(self._waiting) < self._limits.batch_size:
                         await self._change()
             taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._limits.batch_size))]
-            # Whose client has gone, or was told that it took too long, is not answered.
+            # Whose client has hung up, or was told that it took too long, is not answered.
             if batch := [each for each in taken if not each.answer.done()]:
                 return batch
 

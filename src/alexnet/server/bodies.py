@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from fastapi import HTTPException, Request
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
@@ -100,15 +101,21 @@ class Bodies:
     async def _form_files(self, request: Request) -> list[Upload]:
         uploads = []
         most = self._limits.max_pictures
+        parser = MultiPartParser(request.headers, request.stream(), max_files=most, max_fields=most)
+        parser.spool_max_size = self._limits.max_bytes  # in memory, whose limit counts it, and on no disk
         try:
-            async with request.form(max_files=most, max_fields=most) as form:
-                for part, value in form.multi_items():
-                    if not isinstance(value, UploadFile):
-                        told = f"part {part!a} is no file; every part must be a picture file"
-                        raise HTTPException(400, told)
-                    # Some character sets decode to what is no text.
-                    name = value.filename and printable(value.filename)
-                    uploads.append(Upload(name=name, content=await value.read()))
+            async with aclosing(parser.stream):
+                form = await parser.parse()
+            for part, value in form.multi_items():
+                if not isinstance(value, UploadFile):
+                    told = f"part {part!a} is no file; every part must be a picture file"
+                    raise HTTPException(400, told)
+                # Some character sets decode to what is no text.
+                name = value.filename and printable(value.filename)
+                uploads.append(Upload(name=name, content=await value.read()))
+                await value.close()
+        except MultiPartException as error:
+            raise HTTPException(400, error.message) from None
         except UnicodeError:
             raise HTTPException(
                 400, "the names in the form are not of the charset it tells; use UTF-8"

@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import FrameType
 from typing import Any
 
 import h11
@@ -38,6 +39,7 @@ _TOO_MANY = JSONResponse(
 _BACKLOG = 1024
 _OWN_FILES = 256  # that a process has open besides its connections, at most
 _PARTING_SECONDS = 5  # beyond the time that a request may take
+_INTERRUPTED = 130  # what a shell gives for Ctrl-C
 
 
 def serve(
@@ -90,7 +92,7 @@ def serve(
 
             os.environ[SHARED_FOLDER] = shared
             start = partial(_open_or_exit, open_app)
-            several = Multiprocess(_config(start, limits, processes=processes), sockets=[listening])
+            several = _Several(_config(start, limits, processes=processes), sockets=[listening])
             several.run()
             if any(each.exitcode == STARTUP_FAILURE for each in several.processes):
                 raise ServerError(
@@ -179,11 +181,33 @@ def _config(
 
 def run_app(app: FastAPI, listening: socket.socket, limits: Limits) -> None:
     """Answer on a socket until SIGTERM or SIGINT; in a process's main thread."""
-    server = uvicorn.Server(_config(app, limits))
+    server = _Server(_config(app, limits))
     # For a signal that comes before uvicorn listens to them; and for the end, when uvicorn raises it anew.
     for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, server.handle_exit)
+        signal.signal(each, partial(uvicorn.Server.handle_exit, server))
     server.run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's, which ends at once where it is told to a second time."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The second Ctrl-C leaves what was begun: uvicorn would cancel it, and tell of each as an error."""
+        if self.should_exit and sig == signal.SIGINT:
+            sys.stderr.write("alexnet: stopped at once; what was begun is not answered\n")
+            sys.stderr.flush()
+            os._exit(_INTERRUPTED)
+        super().handle_exit(sig, frame)
+
+
+class _Several(Multiprocess):
+    """uvicorn's processes, which let go of their port before they finish what was begun."""
+
+    def terminate_all(self) -> None:
+        """While this process holds the port, too, the system takes connections that nobody answers."""
+        super().terminate_all()
+        for each in self.sockets:
+            each.close()
 
 
 def bind(host: str, port: int) -> socket.socket:
