@@ -117,9 +117,35 @@ def test_a_file_that_cannot_be_read_is_measured_anew(own: Path, content: str) ->
 
 def test_a_cache_that_cannot_be_written_is_no_fault(own: Path) -> None:
     own.write_text("a file in its place")
-    remember("one", Choice(way=TORCH, run=lambda batch: RIGHT, rates={TORCH: 2.0}, left_out={}))
+    assert not remember("one", Choice(way=TORCH, run=lambda batch: RIGHT, rates={TORCH: 2.0}, left_out={}))
     assert recall("one") is None
     assert own.read_text() == "a file in its place"
+
+
+def test_what_cannot_be_kept_is_not_said_to_be(own: Path, weights_file: Path) -> None:
+    own.write_text("a file in its place")
+    told: list[str] = []
+    open_classifier(weights_file, on_note=told.append)
+    assert told[-1].endswith("the cache folder cannot be written, so it is not remembered")
+
+
+@pytest.mark.parametrize(
+    ("engine", "precision"), [("foo", "fp32"), ("openvino", "foo"), ("onnxruntime", "bf16")]
+)
+def test_a_way_that_is_not_to_be_had_any_more_is_forgotten(
+    own: Path, weights_file: Path, engine: str, precision: str
+) -> None:
+    told: list[str] = []
+    open_classifier(weights_file, on_note=told.append)
+    assert told[-1].endswith("; remembered")
+    kept = json.loads((own / "engines.json").read_text())
+    for entry in kept.values():
+        entry |= {"engine": engine, "precision": precision}
+    (own / "engines.json").write_text(json.dumps(kept))
+    assert open_classifier(weights_file, pictures=10).engine.startswith("torch")  # too few to measure
+    told.clear()
+    open_classifier(weights_file, on_note=told.append)
+    assert told[-1].endswith("; remembered")
 
 
 def test_another_network_processor_or_version_has_another_key(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,18 +129,21 @@ def recall(key: str) -> Way | None:
     return Way(engine=engine, precision=precision)
 
 
-def remember(key: str, choice: Choice) -> None:
-    """Keep a choice for `recall`; where the cache folder cannot be written, it is measured again."""
+def remember(key: str, choice: Choice) -> bool:
+    """Keep a choice for `recall`; where the cache folder cannot be written, it is measured again: False."""
     entry = {
         "engine": choice.way.engine,
         "precision": choice.way.precision,
         "pictures_per_second": {str(way): round(rate, 1) for way, rate in choice.rates.items()},
         "left_out": {str(way): reason for way, reason in choice.left_out.items()},
     }
-    with suppress(AlexNetError, OSError):
+    try:
         path = _path()
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, json.dumps(_read() | {key: entry}, indent=2))
+    except (AlexNetError, OSError):
+        return False
+    return True
 
 
 def _path() -> Path:

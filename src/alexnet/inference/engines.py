@@ -13,7 +13,7 @@ for.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
@@ -98,7 +98,8 @@ def _open_fastest(
     key = choice.key_of({**what, "threads": threads, "gpu": _GPU.exists()}, ENGINES)
     way = choice.recall(key)
     if way is not None:
-        return _open_by(path, way, threads)
+        with suppress(MissingExtraError, TrainingError):  # it is not to be had any more
+            return _open_by(path, way, threads)
     if not pays:
         return None
     ways = list(_ways(path))
@@ -109,8 +110,8 @@ def _open_fastest(
     openers: dict[Way, Callable[[], Run]] = {each: partial(_run_by, path, each, threads) for each in ways}
     openers[ways[0]] = lambda: first.run
     found = choice.fastest(openers, made_up(first.network, _TRIED))
-    choice.remember(key, found)
-    on_note(f"{found}; remembered")
+    kept = choice.remember(key, found)
+    on_note(f"{found}; {'' if kept else 'the cache folder cannot be written, so it is not '}remembered")
     return replace(first, run=found.run, engine=str(found.way))
 
 
