@@ -49,5 +49,7 @@ def test_the_plain_script_answers_as_predict_does(weights_file: Path, coloured: 
 def test_too_few_pictures_are_refused(small: Network, coloured: Path) -> None:
     with pytest.raises(TrainingError, match="24 pictures; must be at least 25"):
         benchmark_predict(small, coloured, pictures=25)
-    with pytest.raises(TrainingError, match="both must be at least 1"):
+    with pytest.raises(TrainingError, match="each must be at least 1"):
         benchmark_predict(small, coloured, pictures=5, rounds=0)
+    with pytest.raises(TrainingError, match="workers -1"):
+        benchmark_predict(small, coloured, pictures=5, workers=-1)

@@ -221,6 +221,11 @@ def test_other_endings_other_files_and_missing_folders_are_refused(
     begun: list[str] = []
     with pytest.raises(OutputError, match=r"none/m\.onnx: cannot be written: No such folder"):
         export(weights_file, tmp_path / "none" / "m.onnx", on_progress=begun.append)
+    (tmp_path / "d.onnx").mkdir()
+    with pytest.raises(OutputError, match=r"d\.onnx: cannot be written: Is a folder"):
+        export(weights_file, tmp_path / "d.onnx", on_progress=begun.append)
+    with pytest.raises(OutputError, match=r"/proc/m\.onnx: cannot be written: "):
+        export(weights_file, "/proc/m.onnx", on_progress=begun.append)
     assert begun == []  # it is told before the work
 
 

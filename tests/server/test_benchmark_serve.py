@@ -114,5 +114,7 @@ def test_what_cannot_be_measured_is_refused(small: Network, coloured: Path, tmp_
         benchmark_serving(small, tmp_path)
     with pytest.raises(ServerError, match="at least 1"):
         benchmark_serving(small, coloured, clients=(0,))
+    with pytest.raises(ServerError, match="soak 5; must be at least 10, or 0"):
+        benchmark_serving(small, coloured, soak=5)
     with pytest.raises(ServerError, match="at least 1"):
         benchmark_serving(small, coloured, requests=0)

@@ -112,12 +112,14 @@ def benchmark_infer(network: str, batch_sizes: tuple[int, ...], rounds: int, for
     from alexnet.terminal import timing_table
 
     described = get_network(network)
+    found = []
     for batch_size in batch_sizes or (1, 64):
         timings = benchmark_answers(described, batch_size=batch_size, rounds=rounds, on_progress=note)
-        if form == "json":
-            click.echo(json.dumps({"batch_size": batch_size, "ways": [asdict(each) for each in timings]}))
-        else:
+        found.append({"batch_size": batch_size, "ways": [asdict(each) for each in timings]})
+        if form != "json":
             show(f"batches of {batch_size}\n{timing_table(timings)}\n")
+    if form == "json":
+        click.echo(json.dumps(found, indent=2))
 
 
 @benchmark.command("serve")

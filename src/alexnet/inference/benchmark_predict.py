@@ -48,8 +48,10 @@ def benchmark_predict(
     predict` with torch and with the fastest engine in 8 bits. The first turn of each warms up. Raises
     TrainingError for numbers that are too small and for too few pictures.
     """
-    if min(pictures, rounds) < 1:
-        raise TrainingError(f"benchmark: pictures {pictures}, rounds {rounds}; both must be at least 1")
+    if min(pictures, rounds, workers) < 1:
+        raise TrainingError(
+            f"benchmark: pictures {pictures}, rounds {rounds}, workers {workers}; each must be at least 1"
+        )
     files = list(islice(find_pictures([folder]), pictures))
     if len(files) < pictures:
         raise TrainingError(

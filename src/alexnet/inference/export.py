@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -105,6 +106,10 @@ def export(
         raise ExportError(f"{output}: no format that is exported; must end in {' or '.join(EXPORTED)}")
     if not output.parent.is_dir():
         raise OutputError(f"{output}: cannot be written: No such folder; make it or choose another place")
+    if output.is_dir():
+        raise OutputError(f"{output}: cannot be written: Is a folder; choose another name")
+    with _aside(output):
+        pass  # told now, not after all the work
     description, tensors = read_weights(weights)
     splits = [each for each in (check, calibration) if each is not None]
     for warning in dict.fromkeys(warning for each in splits for warning in each.warnings):
@@ -127,28 +132,21 @@ def export(
     model = build(
         description.network, tensors, eight_bits=eight_bits, metadata={KEY: description.to_json()}
     ).SerializeToString()
-    try:
-        with tempfile.TemporaryDirectory(prefix=".exporting-", dir=output.parent) as temporary:
-            aside = Path(temporary, output.name)
-            _write(model, aside, description)
-            agreements = []
-            for engine in _engines_for(aside):
-                on_progress(engine)
-                found = answers(open_classifier(aside, engine=engine, precision="fp32"), pictures)
-                agreements.append(compare(engine, found, reference, labels))
-                _demand(agreements[-1], eight_bits is not None, tolerance, most_lost, weights)
-            # The file by which it is known comes last, when its .bin is there.
-            files = sorted(Path(temporary).iterdir(), key=lambda file: file.name == output.name)
-            size = sum(each.stat().st_size for each in files)
-            for each in files:
-                with each.open("rb") as file:
-                    os.fsync(file.fileno())
-                each.replace(output.parent / each.name)
-    except OSError as error:
-        raise OutputError(
-            f"{output}: cannot be written: {error.strerror or error}; nothing was changed; make room or "
-            "choose another place"
-        ) from error
+    with _aside(output) as aside:
+        _write(model, aside, description)
+        agreements = []
+        for engine in _engines_for(aside):
+            on_progress(engine)
+            found = answers(open_classifier(aside, engine=engine, precision="fp32"), pictures)
+            agreements.append(compare(engine, found, reference, labels))
+            _demand(agreements[-1], eight_bits is not None, tolerance, most_lost, weights)
+        # The file by which it is known comes last, when its .bin is there.
+        files = sorted(aside.parent.iterdir(), key=lambda file: file.name == output.name)
+        size = sum(each.stat().st_size for each in files)
+        for each in files:
+            with each.open("rb") as file:
+                os.fsync(file.fileno())
+            each.replace(output.parent / each.name)
     return Export(
         path=output,
         size=size,
@@ -156,6 +154,19 @@ def export(
         in_float=tuple(sorted(eight_bits.in_float)) if eight_bits is not None else (),
         agreements=tuple(agreements),
     )
+
+
+@contextmanager
+def _aside(output: Path) -> Iterator[Path]:
+    """A path of that name in a folder beside it, for as long as it takes; OutputError for what goes wrong."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=".exporting-", dir=output.parent) as temporary:
+            yield Path(temporary, output.name)
+    except OSError as error:
+        raise OutputError(
+            f"{output}: cannot be written: {error.strerror or error}; nothing was changed; make room or "
+            "choose another place"
+        ) from error
 
 
 def compare(engine: str, found: Logits, reference: Logits, labels: npt.NDArray[np.int64] | None) -> Agreement:
@@ -231,13 +242,13 @@ def _demand(
 
 def _engines_for(path: Path) -> Sequence[str]:
     """Those that are installed and read it; the export itself needs one."""
-    if path.suffix.lower() == ".xml":
+    if path.suffix == ".xml":
         return ["openvino"]
     return [engine for engine in ("onnxruntime", "openvino") if find_spec(engine) is not None]
 
 
 def _write(model: bytes, path: Path, description: Description) -> None:
-    if path.suffix.lower() == ".xml":
+    if path.suffix == ".xml":
         from alexnet.inference.openvino_engine import save_xml
 
         save_xml(model, path, {KEY: description.to_json()})

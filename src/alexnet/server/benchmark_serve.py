@@ -20,6 +20,7 @@ from alexnet.server.load import Load, ask_at, keep_asking, request
 
 BATCHED, PLAIN = "alexnet serve, int8", "one at a time, torch eager, float32"
 _OVERLOAD = 2.0  # times the rate that it stands
+_SOAKS = 10  # parts of a soak, behind each of which the memory is told
 _CONNECTIONS = 512  # of the clients that are too many
 _BYTES_A_MEBIBYTE = 2**20
 
@@ -56,8 +57,10 @@ def benchmark_serving(
     told on the way. The clients run in this process and share the processor. Raises DataError for a folder
     without pictures, ServerError for a number below 1 and where nothing is answered.
     """
-    if min(clients, default=0) < 1 or requests < 1 or soak < 0:
+    if min(clients, default=0) < 1 or requests < 1:
         raise ServerError(f"benchmark: clients {clients}, requests {requests}; must be at least 1")
+    if soak and soak < _SOAKS:
+        raise ServerError(f"benchmark: soak {soak}; must be at least {_SOAKS}, or 0 for none")
     files = list(find_below(Path(folder)))[:256]
     if not files:
         raise DataError(f"{folder}: no pictures in this folder; must hold some; check the path")
@@ -88,12 +91,11 @@ def benchmark_serving(
             on_progress(f"{BATCHED}: {rate:.0f} requests a second, twice what it stands")
             load = ask_at(port, asked, rate=rate, asked=2 * requests, connections=_CONNECTIONS)
             found.append(_answers(BATCHED, f"{rate:.0f}/s, too many", load, process))
-            for part in range(10 if soak else 0):
-                load = keep_asking(port, asked, clients=clients[-1], asked=soak // 10)
-                found.append(
-                    _answers(BATCHED, f"{clients[-1]}, {(part + 1) * (soak // 10):,} in all", load, process)
-                )
-                on_progress(f"{(part + 1) * (soak // 10):,} requests: {found[-1].memory:.0f} MiB")
+            each = soak // _SOAKS
+            for done in range(each, _SOAKS * each + 1, each) if soak else ():
+                load = keep_asking(port, asked, clients=clients[-1], asked=each)
+                found.append(_answers(BATCHED, f"{clients[-1]}, {done:,} in all", load, process))
+                on_progress(f"{done:,} requests: {found[-1].memory:.0f} MiB")
     return tuple(found)
 
 
