@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,7 +23,10 @@ from safetensors.torch import load_file, save_file
 
 from alexnet import NETWORKS, NOTES, Network, edit, from_toml, summarize, to_toml
 from alexnet.cli import app
-from alexnet.learning.weights import load_weights
+from alexnet.cli.predict import _listed
+from alexnet.images.views import View
+from alexnet.learning.model import AlexNet
+from alexnet.learning.weights import Weights, load_weights, save_weights
 from alexnet.terminal import duration
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -545,7 +549,7 @@ def test_a_picture_that_is_none_has_the_reason_in_its_place(
     folder = bad_data("a picture that is none")
     result = done("predict", weights_file, folder, "--format", form)
     assert result.stdout.count(f"{folder}/green/02.png: not a picture") == 1
-    assert result.stderr.splitlines()[-1] == "1 pictures could not be read"
+    assert result.stderr.splitlines()[-1] == "1 picture could not be read"
     assert alexnet("predict", weights_file, folder, "--format", form, "--strict").exit_code == 2
 
 
@@ -574,7 +578,7 @@ def test_what_could_not_be_read_before_counts_for_strict(
     for _ in range(2):
         result = alexnet(*command, "--strict")
         assert result.exit_code == 2
-        assert result.stderr.splitlines()[-1] == "1 pictures could not be read"
+        assert result.stderr.splitlines()[-1] == "1 picture could not be read"
 
 
 def test_a_listed_name_that_is_no_unicode_is_answered(
@@ -619,6 +623,53 @@ def test_paths_on_standard_input_may_end_in_nul(
     assert result.exit_code == 0, result.output
     answers = [json.loads(line) for line in result.stdout.splitlines()]
     assert [(each["path"], each["error"]) for each in answers] == [(str(name), None) for name in names]
+
+
+def test_a_list_is_of_lines_or_ends_in_nul_by_whichever_comes_first(
+    weights_file: Path, tmp_path: Path, coloured: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However slowly it comes; a line's end of Windows is no part of a name, but the name may have one."""
+    plain, odd = tmp_path / "a.png", tmp_path / "b.png\r"
+    for name in (plain, odd):
+        name.write_bytes((coloured / "red" / "01.png").read_bytes())
+    pieces = [os.fsencode(plain), b"\0" + os.fsencode(odd), b"\0"]
+
+    class Slow(io.RawIOBase):
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: Any) -> int:
+            piece = pieces.pop(0) if pieces else b""
+            buffer[: len(piece)] = piece
+            return len(piece)
+
+    monkeypatch.setattr("alexnet.cli.predict.sys.stdin", SimpleNamespace(buffer=Slow()))
+    assert list(_listed()) == [str(plain), str(odd)]
+
+
+def test_what_a_name_or_a_class_says_stays_in_its_row_and_steers_no_terminal(
+    small: Network, tmp_path: Path, coloured: Path
+) -> None:
+    weights = tmp_path / "w.safetensors"
+    names = ("a\nb", "\x1b[31mred", "c")
+    save_weights(weights, Weights(model=AlexNet(small), class_names=names, view=View.of(24, 24), metrics={}))
+    listed = f"{coloured}/red/01.png\0no\nsuch\x1b[31m.png\0"
+    result = CliRunner().invoke(app, ["predict", str(weights), "-"], input=listed)
+    lines = result.stdout.splitlines()
+    assert len(lines) == 4
+    assert "\x1b" not in result.output
+    assert r"a\nb" in lines[2]
+    assert r"no\nsuch\x1b[31m.png: no such file" in lines[3]
+    refused = CliRunner().invoke(app, ["predict", str(weights), "no\x1b[31m.png"])
+    assert refused.exit_code == 2
+    assert "\x1b" not in refused.stderr
+
+
+def test_a_csv_on_standard_output_has_names_as_they_are(weights_file: Path, tmp_path: Path) -> None:
+    name = tmp_path / "a\x1b[31mb.png"
+    name.write_bytes(b"nothing")
+    result = CliRunner().invoke(app, ["predict", str(weights_file), str(name), "--format", "csv"])
+    assert str(name) in result.stdout
 
 
 @pytest.mark.slow  # starts a process of its own

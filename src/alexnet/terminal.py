@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Protocol
 
 from alexnet.architecture.tables import aligned, aligned_line
+from alexnet.writing import in_a_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -201,21 +202,14 @@ def prediction_lines(predictions: Iterable[Prediction], *, labels: int, together
     for each in chain(first, rest):
         row = _cells(each, labels)
         widths = [max(width, len(cell)) for width, cell in zip(widths, row, strict=True)]
-        yield f"{row[0].ljust(widths[0])}  {each.error}" if each.error else aligned_line(row, widths)
+        yield (
+            f"{row[0].ljust(widths[0])}  {in_a_line(each.error)}" if each.error else aligned_line(row, widths)
+        )
 
 
 def _cells(prediction: Prediction, labels: int) -> list[str]:
-    told = [f"{label.name} {label.probability:.1%}" for label in prediction.labels]
-    return [_in_a_line(prediction.path), *told, *[""] * (labels - len(told))]
-
-
-def _in_a_line(path: str) -> str:
-    r"""A file's name as a cell: what is no UTF-8, and what would end the line, as \udcff and \n.
-
-    >>> _in_a_line("caf\udce9\n.png") == r"caf\udce9\n.png"
-    True
-    """
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in path)
+    told = [f"{in_a_line(label.name)} {label.probability:.1%}" for label in prediction.labels]
+    return [in_a_line(prediction.path), *told, *[""] * (labels - len(told))]
 
 
 def timing_table(timings: Sequence[Timing]) -> str:

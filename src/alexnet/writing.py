@@ -20,6 +20,15 @@ def printable(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
+def in_a_line(text: str) -> str:
+    r"""The text within one line of a terminal: what would end it or steer it is shown as \n and \x1b.
+
+    >>> in_a_line("caf\udce9\n.png") == r"caf\udce9\n.png"
+    True
+    """
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
 def link_whole(path: str | Path, existing: str | Path) -> None:
     """Make `path` the same file as `existing`, at once, without writing its content again.
 

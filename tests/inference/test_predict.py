@@ -6,6 +6,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,16 @@ import pytest
 import torch
 from PIL import Image
 
-from alexnet import DataError, PictureError, TrainingError, WeightsError
+from alexnet import DataError, Network, NetworkError, PictureError, TrainingError, WeightsError
 from alexnet.images.datasets import open_split
 from alexnet.images.decode import decode
-from alexnet.images.views import center
+from alexnet.images.views import View, center
 from alexnet.inference.engines import open_classifier
 from alexnet.inference.predict import Prediction, check_paths, find_pictures, predict
 from alexnet.learning.classifier import Classifier
 from alexnet.learning.evaluate import evaluate
 from alexnet.learning.weights import load_weights
+from alexnet.server.app import create_app
 
 
 @pytest.fixture
@@ -91,6 +93,28 @@ def test_answers_come_in_the_order_of_the_paths(classifier: Classifier, coloured
 def test_a_glob_goes_through_folders_with_two_stars(classifier: Classifier, coloured: Path) -> None:
     found = relative(ask(classifier, str(coloured / "**" / "07.png")), coloured)
     assert found == ["blue/07.png", "green/07.png", "red/07.png"]
+
+
+@pytest.mark.parametrize("pattern", ["**", "**/", "*", "**/*", "**/*.png"])
+def test_of_a_glob_that_matches_folders_and_what_is_in_them_each_picture_is_answered_once(
+    classifier: Classifier, coloured: Path, pattern: str
+) -> None:
+    found = relative(ask(classifier, str(coloured / pattern)), coloured)
+    assert sorted(found) == sorted(str(each.relative_to(coloured)) for each in coloured.glob("*/*.png"))
+
+
+def test_a_network_that_takes_no_colours_is_refused_at_once(small: Network) -> None:
+    grey = replace(small, input=(24, 24, 1))
+    classifier = Classifier(
+        run=lambda batch: np.zeros((len(batch), 3), np.float32),
+        network=grey,
+        class_names=("a", "b", "c"),
+        view=View.of(24, 24),
+    )
+    with pytest.raises(NetworkError, match="must be 3, for RGB"):
+        predict(classifier, [])
+    with pytest.raises(NetworkError, match="must be 3, for RGB"):
+        create_app(classifier)
 
 
 def test_a_path_given_twice_is_answered_twice(classifier: Classifier, coloured: Path) -> None:

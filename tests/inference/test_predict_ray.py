@@ -30,7 +30,7 @@ def predicted(*arguments: str | Path, environment: dict[str, str]) -> list[list[
     command = [sys.executable, "-m", "alexnet", "predict", *map(str, arguments), "--format", "csv"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.splitlines()[-1] == "1 pictures could not be read"  # after what Ray says
+    assert done.stderr.splitlines()[-1] == "1 picture could not be read"  # after what Ray says
     return list(csv.reader(done.stdout.splitlines()))
 
 

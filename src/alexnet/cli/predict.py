@@ -88,6 +88,7 @@ def predict(
         on_fetch=note,
         on_note=note,
     )
+    classifier.network.check_takes_colours()
     check_paths(path for path in paths if path != "-")
     shown = min(top, len(classifier.class_names))
     again = partial(predict_pictures, classifier, top=top, workers=workers)
@@ -123,7 +124,7 @@ def predict(
         for line in told:
             show(line)
     if unreadable:
-        note(f"{unreadable:,} pictures could not be read")
+        note(f"{unreadable:,} picture{'' if unreadable == 1 else 's'} could not be read")
         if strict:
             sys.exit(2)
 
@@ -139,9 +140,12 @@ def _listed() -> Iterator[str]:
     stream = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
     rest, end = b"", b""
     while block := stream.read(65536):
-        if not end:
-            block, end = block.removeprefix(codecs.BOM_UTF8), b"\0" if b"\0" in block else b"\n"
-        *whole, rest = (rest + block).split(end)
-        yield from filter(None, (os.fsdecode(line.removesuffix(b"\r")) for line in whole))
-    if rest:
+        rest += block
+        if not end and (end := next((each for each in (b"\0", b"\n") if each in rest), b"")):
+            rest = rest.removeprefix(codecs.BOM_UTF8)
+        if end:
+            *whole, rest = rest.split(end)
+            lines = (line if end == b"\0" else line.removesuffix(b"\r") for line in whole)
+            yield from map(os.fsdecode, filter(None, lines))
+    if rest := rest if end else rest.removeprefix(codecs.BOM_UTF8):
         yield os.fsdecode(rest)

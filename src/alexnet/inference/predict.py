@@ -44,10 +44,11 @@ def predict(
 
     `paths` are files, folders (searched to any depth) and globs; memory does not grow with their number. With
     `patience` a batch waits so many seconds for more paths and is answered as it is then: for paths that come
-    slowly; without, batches are full. A picture that cannot be read has its `error` in its place. Raises
-    PictureError, before anything is decoded, for a `top` below 1, DataError for `workers` or a `batch_size`
-    that are too few.
+    slowly; without, batches are full. A picture that cannot be read has its `error` in its place. Raises,
+    before anything is decoded, PictureError for a `top` below 1, DataError for `workers` or a `batch_size`
+    that are too few, NetworkError for a network that takes no colours.
     """
+    classifier.network.check_takes_colours()
     if top < 1:
         raise PictureError(f"top: {top}; must be at least 1")
     if workers < 0:
@@ -66,9 +67,13 @@ def predict(
 def find_pictures(paths: Iterable[str | Path]) -> Iterator[Path]:
     """The picture files that `paths` lead to: files as they are, folders searched, globs expanded."""
     for path in map(str, paths):
+        searched: set[Path] = set()
         # What is neither there nor matches anything is left as it is: decoding it tells what is wrong.
         for given in [path] if os.path.lexists(path) else _glob(path) or [path]:
+            if searched and not searched.isdisjoint(Path(given).parents):
+                continue  # of photos/**, which is the folders, too
             if os.path.isdir(given):  # noqa: PTH112  # Path.is_dir raises where a name is too long
+                searched.add(Path(given))
                 refused: list[Path] = []  # decoding them tells why
                 for each in find_below(Path(given), on_unreadable=refused.append):
                     yield from refused
