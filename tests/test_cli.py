@@ -363,6 +363,7 @@ def test_summary_as_html_is_that_of_python() -> None:
         (("train", "digits", "--precision", "fp8"), ("precision 'fp8'",)),
         (("train", "digits", "--workers", "-1"), ("workers is -1",)),
         (("train", "digits", "--seed", "-1"), ("seed",)),
+        (("draw", "notes", "-o", "a.png"), ("a.png: SVG is what is drawn", "must end in .svg")),
         (("explore", "."), (".: cannot be read",)),
         (("evaluate", "none.safetensors", "digits"), ("none.safetensors: cannot be read",)),
         (("predict", "none.safetensors", "photo.png"), ("none.safetensors: cannot be read",)),

@@ -100,6 +100,7 @@ def test_an_input_is_set_by_side_by_sides_or_whole() -> None:
         ("pool1.stride", "must read layer.field=value"),
         ("stride=3", "must read layer.field=value"),
         ("input=1x2x3x4", "must be SIDE"),
+        ("input=3x224x200", "3 pixels high; must be HEIGHTxWIDTHxDEPTH; try input=224x200x3"),
         ("input=0", "must be height, width and depth"),
         ("classes=0", "units=0"),
         ("conv1.name=other", "no field 'name'"),
@@ -129,6 +130,7 @@ def test_a_setting_that_cannot_be_says_why(setting: str, message: str) -> None:
         ),
         ('name = "x"\ninput = 8\n[[layers]]\nkind = "relu"\nname = "r"', "input=8; must be a list"),
         ('name = "x"\ninput = [8, 8, 3]\n[[layers]]\nkind = "cnv"\nname = "c"', "did you mean 'conv'?"),
+        ('name = "x"\ninput = [8, 8, 3]\n[[layers]]\nname = "c"', "layer 1: 'kind' is missing"),
         ('name = "x"\ninput = [8, 8, 3]\n[[layers]]\nkind = "conv"\nname = "c"', "'filters' is missing"),
         (
             'name = "x"\ninput = [8, 8, 3]\n[[layers]]\nkind = "relu"\nname = "r"\nstide = 2',

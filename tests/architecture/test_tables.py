@@ -58,6 +58,15 @@ def test_one_layer_is_told_of_as_one() -> None:
     assert tables.remarks(summarize(alone))[0] == "1 layer carries weights (conv1); pooling is not counted."
 
 
+def test_what_has_no_column_is_told_below_the_table() -> None:
+    more = edit(NETWORKS["paper"], "conv1.extra_padding=1", "input=226")
+    told = tables.remarks(summarize(more))
+    assert "conv1: padding of 1 more, at the bottom and on the right only." in told
+    # 195 + (6 - 1) x 32 = 355 behind the last pooling.
+    assert "Receptive fields count padding: flatten's 355 pixels reach beyond the picture's 226." in told
+    assert not [each for each in tables.remarks(summarize(NOTES)) if "count padding" in each]
+
+
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
 def test_html_has_the_cells_and_remarks_of_the_markdown_table(network: Network) -> None:
     lines = summarize(network).markdown().splitlines()

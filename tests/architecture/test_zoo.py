@@ -97,7 +97,9 @@ def test_what_differs_between_the_paper_and_the_released_code() -> None:
 def test_every_difference_is_told_once_and_none_where_there_is_none() -> None:
     notes = NETWORKS["notes"]
     assert differences(notes, notes) == []
-    assert differences_text(notes, notes) == "notes and notes: no difference\n"
+    assert differences_text(notes, notes, names=("notes", "my.toml")) == (
+        "notes and my.toml: no difference\n"
+    )
     changed = edit(notes, "conv2.padding=2", "classes=10")
     assert differences(notes, changed) == [
         Difference(where="conv2.padding", first="0", second="2"),

@@ -150,7 +150,7 @@ def test_a_change_that_breaks_the_network_is_explained_and_mended(
         expect(page.locator("tr.changed")).to_have_count(0)
         change(page, "conv2.kernel", "11", free=place == "served")
         reason = page.locator(".breaks")
-        expect(reason).to_contain_text("Layer 'conv2': a 11x11 window does not fit in 7x7")
+        expect(reason).to_contain_text("Layer 'conv2': an 11x11 window does not fit in 7x7")
         keep(page, f"what-if-{place}")
         assert_accessible(page)
         reason.get_by_role("button").first.click()

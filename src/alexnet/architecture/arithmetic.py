@@ -96,6 +96,15 @@ def shape_text(shape: Shape) -> str:
     return f"{shape[0]:,}" if len(shape) == 1 else "x".join(str(size) for size in shape)
 
 
+def window_text(kernel: int) -> str:
+    """A window in words.
+
+    >>> window_text(3), window_text(11)
+    ('a 3x3 window', 'an 11x11 window')
+    """
+    return f"{'an' if kernel in (11, 18) or str(kernel).startswith('8') else 'a'} {kernel}x{kernel} window"
+
+
 def windows(size: int, layer: Conv | MaxPool) -> int:
     """How many of the layer's windows fit along one side of `size` pixels; 0 where not even one does.
 
@@ -140,8 +149,7 @@ def output_shape(layer: Layer, entering: Shape) -> Shape | Misfit:
             if not (height and width):
                 padded = f" with padding {layer.padding} on each side" if layer.padding else ""
                 return Misfit(
-                    reason=f"a {layer.kernel}x{layer.kernel} window does not fit in "
-                    f"{entering[0]}x{entering[1]}{padded}"
+                    reason=f"{window_text(layer.kernel)} does not fit in {entering[0]}x{entering[1]}{padded}"
                 )
             if isinstance(layer, Conv) and entering[2] % layer.groups:
                 return Misfit(
@@ -329,8 +337,12 @@ def _receptive_formulas(
         case Flatten() if len(entering) == 3 and before.stride is not None:
             longer = max(entering[:2])
             return {"receptive_field": f"{before.size} + ({longer} - 1) x {before.stride} = {sees.size}"}
+        case AdaptiveAvgPool() if before.stride is not None:
+            widest = (sees.size - before.size) // before.stride + 1
+            told = f"{before.size} + ({widest} - 1) x {before.stride} = {sees.size}"
+            return {"receptive_field": f"that of its widest window: {told}"}
         case AdaptiveAvgPool() | Conv() | MaxPool():
-            return {"receptive_field": f"its widest window's = {sees.size}"}
+            return {"receptive_field": f"at most what all of its input sees = {sees.size}"}
         case LocalResponseNorm() | ReLU() | Dropout() | Flatten() | Dense():
             return {"receptive_field": f"that of the input = {sees.size}"}
         case _:

@@ -81,15 +81,12 @@ def list_text(networks: Iterable[Network]) -> str:
     return f"{aligned(head, [row[:-1] for row in rows])}\n\n{sources}\n"
 
 
-def differences_text(first: Network, second: Network) -> str:
-    """A table with a line for each place in which they differ."""
+def differences_text(first: Network, second: Network, *, names: tuple[str, str]) -> str:
+    """A table with a line for each place in which they differ, and a column for each by its name."""
     found = differences(first, second)
     if not found:
-        return f"{first.name} and {second.name}: no difference\n"
-    return (
-        aligned(("", first.name, second.name), [(each.where, each.first, each.second) for each in found])
-        + "\n"
-    )
+        return f"{' and '.join(names)}: no difference\n"
+    return aligned(("", *names), [(each.where, each.first, each.second) for each in found]) + "\n"
 
 
 def _between(name: str, one: Layer, other: Layer | None) -> list[Difference]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 
-from alexnet.architecture.arithmetic import LayerSummary, shape_text, whole_picture
+from alexnet.architecture.arithmetic import LayerSummary, shape_text, whole_picture, window_text
 from alexnet.architecture.claims import (
     PASSING,
     RECEPTIVE,
@@ -635,5 +635,5 @@ def _as_large_as(setting: Setting, true: LayerSummary, layer: ClaimedLayer) -> t
 
 
 def _no_layer(setting: Setting) -> str:
-    window = f"a {setting.kernel}x{setting.kernel} window" if setting.kind != "dense" else "the layer"
+    window = window_text(setting.kernel) if setting.kind != "dense" else "the layer"
     return f"{window} does not fit {shape_text(setting.entering)}"

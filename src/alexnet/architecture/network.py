@@ -153,6 +153,11 @@ def _parse_input(value: str, current: Shape) -> Shape:
             return (side, side, current[2])
         case [height, width]:
             return (height, width, current[2])
+        case [1 | 3 as depth, height, width] if width not in (1, 3) and current[2] in (1, 3):
+            raise NetworkError(
+                f"setting 'input={value}': {depth} pixels high; must be HEIGHTxWIDTHxDEPTH; "
+                f"try input={height}x{width}x{depth}"
+            )
         case [height, width, depth]:
             return (height, width, depth)
     raise NetworkError(f"setting 'input={value}': must be SIDE, HEIGHTxWIDTH or HEIGHTxWIDTHxDEPTH")
@@ -196,6 +201,8 @@ def from_mapping(data: object, *, where: str = "network") -> Network:
 
 
 def _layer(data: object, where: str) -> Layer:
+    if isinstance(data, dict) and "kind" not in data:
+        raise NetworkError(f"{where}: 'kind' is missing; must be one of {', '.join(KINDS)}")
     kind = data.get("kind") if isinstance(data, dict) else None
     if not isinstance(kind, str) or kind not in KINDS:
         raise NetworkError(f"{where}: kind={kind!r}; {suggest(str(kind), KINDS)}")

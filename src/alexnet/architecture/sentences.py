@@ -29,7 +29,12 @@ def sentence(layer: Layer, row: LayerSummary) -> str:
         case Conv():
             seen = row.input[2] // layer.groups
             parts = f", in {layer.groups} groups that each see {seen} channels" if layer.groups > 1 else ""
-            zeros = f", {layer.padding} zeros around it" if layer.padding else ""
+            zeros = f", {_counted(layer.padding, 'zero')} around it" if layer.padding else ""
+            zeros += (
+                f", {_counted(layer.extra_padding, 'zero')} more at its bottom and right"
+                if layer.extra_padding
+                else ""
+            )
             return (
                 f"Slides {layer.filters} kernels of {layer.kernel}x{layer.kernel}x{seen} over its input"
                 f"{zeros}, {layer.stride} apart{parts}: each makes one map of {shape_text(row.output[:2])}."
@@ -42,8 +47,8 @@ def sentence(layer: Layer, row: LayerSummary) -> str:
             )
         case AdaptiveAvgPool():
             return (
-                f"Takes the mean of {layer.size}x{layer.size} windows spread over each map: "
-                f"{shape_text(row.input[:2])} becomes {shape_text(row.output[:2])}, whatever came in."
+                f"Takes the means of {layer.size}x{layer.size} = {layer.size**2} windows spread over each "
+                f"map: {shape_text(row.input[:2])} becomes {shape_text(row.output[:2])}, whatever came in."
             )
         case LocalResponseNorm():
             return (
@@ -63,3 +68,7 @@ def sentence(layer: Layer, row: LayerSummary) -> str:
             )
         case _:
             assert_never(layer)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

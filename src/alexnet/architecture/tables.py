@@ -10,7 +10,7 @@ from typing import Any
 
 from alexnet.architecture.arithmetic import LayerSummary, shape_text
 from alexnet.architecture.figures import Figures
-from alexnet.architecture.layers import Dense, ReLU
+from alexnet.architecture.layers import Conv, Dense, ReLU
 from alexnet.architecture.network import to_mapping
 
 LETTERS = "F: filter size, K: filters, S: stride, P: padding."
@@ -217,6 +217,16 @@ def remarks(summary: Figures) -> list[str]:
             )
             break
     told += [remark for row in summary.layers for remark in _layer_remarks(row)]
+    for layer in summary.network.layers[: len(summary.layers)]:
+        if isinstance(layer, Conv) and (more := layer.extra_padding):
+            told.append(f"{layer.name}: padding of {more} more, at the bottom and on the right only.")
+    longest = max(summary.network.input[:2])
+    beyond = next((row for row in summary.layers if row.receptive_field > longest), None)
+    if beyond is not None:
+        told.append(
+            f"Receptive fields count padding: {beyond.name}'s {beyond.receptive_field} pixels reach beyond "
+            f"the picture's {longest}."
+        )
     return [*told, LETTERS, *CONVENTIONS]
 
 

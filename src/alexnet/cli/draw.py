@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from alexnet.cli.options import settings_option
+from alexnet.cli.printing import fail
 
 
 @click.command()
@@ -28,6 +29,9 @@ def draw(network: str, settings: tuple[str, ...], output: Path | None) -> None:
     from alexnet.architecture.summary import MisfitError, Summary, summarize
     from alexnet.architecture.zoo import get_network
     from alexnet.writing import write_whole
+
+    if output is not None and output.suffix.lower() not in (".svg", ""):
+        fail(f"{output}: SVG is what is drawn; must end in .svg")
 
     def result(figures: Summary) -> None:
         if output is None:

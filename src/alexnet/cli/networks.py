@@ -21,7 +21,7 @@ def networks(diff: tuple[str, str] | None, form: str) -> None:
     if diff is not None:
         first, second = map(get_network, diff)
         if form == "table":
-            click.echo(compare.differences_text(first, second), nl=False)
+            click.echo(compare.differences_text(first, second, names=diff), nl=False)
         else:
             click.echo(json.dumps([asdict(each) for each in compare.differences(first, second)], indent=2))
     elif form == "table":
