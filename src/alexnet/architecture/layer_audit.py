@@ -11,6 +11,14 @@ from functools import cached_property
 from math import prod
 
 from alexnet.architecture.arithmetic import LayerSummary, shape_text, whole_picture, window_text
+from alexnet.architecture.between import (
+    continues,
+    depths_of,
+    next_input,
+    pooled,
+    pooled_between,
+    read_shape,
+)
 from alexnet.architecture.claims import (
     PASSING,
     RECEPTIVE,
@@ -80,7 +88,7 @@ class LayerAudit(ClaimJudge):
             if layer.kind in PASSING:
                 found += self._pass_through(layer, arriving)
                 printed = layer.shape("output")
-                leaving = _reading(printed, arriving) if printed else arriving
+                leaving = read_shape(printed, arriving) if printed else arriving
                 sight.past(layer, arriving, leaving)
                 found += [sight.judge(claim) for claim in apart]
                 arriving = leaving
@@ -135,7 +143,7 @@ class LayerAudit(ClaimJudge):
     def _pass_through(self, layer: ClaimedLayer, arriving: tuple[Shape, ...]) -> list[Finding]:
         found = []
         printed_output = layer.shape("output")
-        leaving = (_reading(printed_output, arriving) if printed_output else ()) or arriving
+        leaving = (read_shape(printed_output, arriving) if printed_output else ()) or arriving
         for claim in layer.claims.values():
             printed = claim.value
             if not isinstance(printed, tuple):
@@ -169,52 +177,29 @@ class LayerAudit(ClaimJudge):
         reference = self.references[self.single][index] if self.single else None
         setting, missing, assumed = self._setting(index, layer, arriving, reference)
         printed_output = layer.shape("output")
-        onward = (_reading(printed_output, ()) if printed_output else ()) or ()
+        onward = (read_shape(printed_output, ()) if printed_output else ()) or ()
         if setting is None:
             return self._by_reference(index, layer, missing, onward, arriving)
         evidence = {name: claim for name, claim in layer.claims.items() if name in FIGURES}
-        extra = _next_input(layer, following, self.pools) or self._next_output(index, setting, following)
+        extra = next_input(layer, following, self.pools) or self._next_output(index, setting, following)
         if extra is not None:
             evidence["next"] = extra
         if "input" not in layer.claims and self._may_lack_a_pool(index, layer, reference, evidence):
             return self._by_reference(index, layer, "its input", onward, ())
-        if reference is not None:
-            setting, taken = _as_large_as(setting, reference.row, layer)
-            assumed = "; ".join(part for part in (assumed, taken) if part)
-        if "input" not in layer.claims:
-            # Behind an output that was misprinted: from what it is or from what is printed, as it fits.
-            ways = [setting, *(replace(setting, entering=shape) for shape in arriving)]
-            setting = min(ways, key=lambda way: len(self._wrong(evidence, figures(way))))
-            setting, pool = self._behind_an_unlisted_pool(index, layer, setting, evidence)
-            assumed = "; ".join(part for part in (assumed, pool) if part)
-        depths = [
-            replace(setting, filters=depth)
-            for depth in self._other_depths(layer, reference, prod(setting.entering))
-        ]
-        setting = min((setting, *depths), key=lambda way: len(self._wrong(evidence, figures(way))))
+        setting, taken = self._likeliest(index, layer, setting, arriving, reference, evidence)
+        assumed = "; ".join(part for part in (assumed, *taken) if part)
         entering, input_claim = setting.entering, layer.claims.get("input")
         blamed_input = False
         if (
             input_claim is not None
             and arriving
-            and not any(_continues(input_claim, shape) for shape in arriving)
+            and not any(continues(input_claim, shape) for shape in arriving)
         ):
             blamed_input, setting = self._input_is_wrong(index, layer, setting, arriving, evidence)
         row = figures(setting)
         wrong = self._wrong(evidence, row)
         found = []
-        free: list[tuple[str, Setting, LayerSummary]] = []
-        if wrong:
-            # Groups and rounding of a named network, too: otherwise than there, they are a variant.
-            settled = ("stride", "padding") if reference is not None else ()
-            unstated = tuple(name for name in OPEN if name not in settled and self._open(name, layer))
-            own = {name: evidence[name] for name in evidence if name != "next"}
-            free = free_routes(setting, unstated, own or evidence, batch=self.batch, inputs=False)
-            if free and index == 0:
-                free += free_routes(setting, (), own or evidence, batch=self.batch, inputs=True)
-            free = free or self._as_in_its_place(index, layer, setting, own or evidence)
-            if not free and "groups" in unstated:
-                free = self._in_groups(setting, own)
+        free = self._free(index, layer, setting, reference, evidence) if wrong else []
         if free:
             found += self._open_findings(layer, row, free, evidence, wrong)
             row = free[0][2]
@@ -240,8 +225,51 @@ class LayerAudit(ClaimJudge):
         if input_claim is not None:
             found.insert(0, self._judge_input(input_claim, arriving, blamed_input, entering, layer))
         true = (row.output,) if row is not None else ()
-        claimed = _reading(printed_output, true) if printed_output else ()
+        claimed = read_shape(printed_output, true) if printed_output else ()
         return found, row, tuple(dict.fromkeys((*claimed, *true)))
+
+    def _likeliest(
+        self,
+        index: int,
+        layer: ClaimedLayer,
+        setting: Setting,
+        arriving: tuple[Shape, ...],
+        reference: Reference | None,
+        evidence: Mapping[str, Claim],
+    ) -> tuple[Setting, tuple[str, ...]]:
+        """Of what is left open, the reading with which the fewest figures are wrong, and what it takes."""
+
+        def best(*ways: Setting) -> Setting:
+            return min(ways, key=lambda way: len(self._wrong(evidence, figures(way))))
+
+        sized, pool = "", ""
+        if reference is not None:
+            setting, sized = _as_large_as(setting, reference.row, layer)
+        if "input" not in layer.claims:
+            # Behind an output that was misprinted: from what it is or from what is printed, as it fits.
+            setting = best(setting, *(replace(setting, entering=shape) for shape in arriving))
+            setting, pool = self._behind_an_unlisted_pool(index, layer, setting, evidence)
+        depths = self._other_depths(layer, reference, prod(setting.entering))
+        return best(setting, *(replace(setting, filters=depth) for depth in depths)), (sized, pool)
+
+    def _free(
+        self,
+        index: int,
+        layer: ClaimedLayer,
+        setting: Setting,
+        reference: Reference | None,
+        evidence: Mapping[str, Claim],
+    ) -> list[tuple[str, Setting, LayerSummary]]:
+        """What is not stated and would make figures hold that do not, the likeliest first."""
+        # Groups and rounding of a named network, too: otherwise than there, they are a variant.
+        settled = ("stride", "padding") if reference is not None else ()
+        unstated = tuple(name for name in OPEN if name not in settled and self._open(name, layer))
+        own = {name: evidence[name] for name in evidence if name != "next"}
+        free = free_routes(setting, unstated, own or evidence, batch=self.batch, inputs=False)
+        if free and index == 0:
+            free += free_routes(setting, (), own or evidence, batch=self.batch, inputs=True)
+        free = free or self._as_in_its_place(index, layer, setting, own or evidence)
+        return free or (self._in_groups(setting, own) if "groups" in unstated else [])
 
     def _next_output(self, index: int, setting: Setting, following: ClaimedLayer | None) -> Claim | None:
         """This layer's output as evidence for itself, where the next one's follows from it alone.
@@ -252,7 +280,7 @@ class LayerAudit(ClaimJudge):
         layer = self.claims.layers[index]
         if following is None or "input" in following.claims or "output" not in following.claims:
             return None
-        own = _reading(printed, ()) if (printed := layer.shape("output")) else ()
+        own = read_shape(printed, ()) if (printed := layer.shape("output")) else ()
         made = figures(setting)
         if not own or made is None:
             return None
@@ -298,7 +326,7 @@ class LayerAudit(ClaimJudge):
     def _may_enter(self, arriving: Shape, entering: Shape) -> bool:
         """Whether what arrives can be what a layer takes: as it is, flat, or by a pooling not listed."""
         flat = (prod(arriving),) == entering
-        return arriving == entering or flat or bool(_pooled_between(arriving, entering, self.pools))
+        return arriving == entering or flat or bool(pooled_between(arriving, entering, self.pools))
 
     def _as_in_its_place(
         self, index: int, layer: ClaimedLayer, setting: Setting, evidence: Mapping[str, Claim]
@@ -354,7 +382,7 @@ class LayerAudit(ClaimJudge):
         settings = [setting] + [
             replace(setting, entering=entering)
             for kernel, rounding in self.pools
-            if (entering := _pool(setting.entering, kernel, rounding)) is not None
+            if (entering := pooled(setting.entering, kernel, rounding)) is not None
         ]
         reference = self.references[self.single][index] if self.single else None
         if reference is not None and not any(each.kind == "maxpool" for each in self.claims.layers):
@@ -383,7 +411,7 @@ class LayerAudit(ClaimJudge):
             if field in layer.claims and isinstance(amount := layer.claims[field].value, Amount)
         )
         return (
-            *_depths_of(layer)[1:],
+            *depths_of(layer)[1:],
             *(int(depth) for depth in counted if depth.denominator == 1 and depth),
         )
 
@@ -406,7 +434,7 @@ class LayerAudit(ClaimJudge):
     ) -> tuple[Setting | None, str, str]:
         """The layer as claimed; or None and what is missing; and what was taken from the named network."""
         printed = layer.shape("input")
-        entering = _reading(printed, arriving) if printed else arriving
+        entering = read_shape(printed, arriving) if printed else arriving
         if not entering:
             return None, "its input", ""
         values: dict[str, int] = {}
@@ -421,7 +449,7 @@ class LayerAudit(ClaimJudge):
                 if value is not None and field != "groups":
                     assumed.append(field)
             if value is None and field == "filters":
-                value = next(iter(_depths_of(layer)), None)
+                value = next(iter(depths_of(layer)), None)
             if value is None and field == "stride" and layer.kind == "maxpool" and described is not None:
                 value = hyperparameter(described.layer, field)
             if value is None:
@@ -460,7 +488,7 @@ class LayerAudit(ClaimJudge):
     ) -> tuple[bool, Setting]:
         """Whether the claimed input does not follow from the layer before, and what to go on with."""
         if layer.kind != "maxpool" and any(
-            _pooled_between(shape, setting.entering, self.pools) for shape in arriving
+            pooled_between(shape, setting.entering, self.pools) for shape in arriving
         ):
             return False, setting
         before, reference = self.claims.layers[index - 1] if index else layer, self.stands_for(index)
@@ -491,10 +519,10 @@ class LayerAudit(ClaimJudge):
             )
         if not arriving:
             return self.compare_input(claim, entering)
-        if any(_continues(claim, shape) for shape in arriving):
+        if any(continues(claim, shape) for shape in arriving):
             return judged(claim, "ok", "what the layer before makes")
         pool = next(
-            (words for shape in arriving if (words := _pooled_between(shape, entering, self.pools))), ""
+            (words for shape in arriving if (words := pooled_between(shape, entering, self.pools))), ""
         )
         if not pool:
             return judged(
@@ -558,63 +586,6 @@ def _taken_apart(layer: ClaimedLayer) -> tuple[ClaimedLayer, list[Claim]]:
     apart = (*RECEPTIVE, *(("filters",) if layer.kind == "maxpool" else ()))
     claims = {name: claim for name, claim in layer.claims.items() if name not in apart}
     return replace(layer, claims=claims), [layer.claims[name] for name in apart if name in layer.claims]
-
-
-def _next_input(layer: ClaimedLayer, following: ClaimedLayer | None, pools: Pools) -> Claim | None:
-    """The next layer's input as evidence of this one's output, where the two are claimed to follow."""
-    if following is None or "input" not in following.claims:
-        return None
-    claim = following.claims["input"]
-    printed, own = claim.value, layer.shape("output")
-    if own is not None and printed != own and isinstance(printed, tuple):
-        for one in shape_readings(own):
-            for other in shape_readings(printed):
-                if len(one) == len(other) == 3 and _pooled_between(one, other, pools):
-                    return None  # a pooling layer between them is not listed
-    return replace(claim, field="output")
-
-
-def _pool(before: Shape, kernel: int, rounding: str) -> Shape | None:
-    if len(before) != 3:
-        return None
-    row = figures(Setting(kind="maxpool", entering=before, kernel=kernel, stride=2, rounding=rounding))
-    return row.output if row is not None else None
-
-
-def _pooled_between(before: Shape, after: Shape, pools: Pools) -> str:
-    """The pooling layer, in words, that takes one shape to the other; empty where none of `pools` does."""
-    for kernel, rounding in pools:
-        made = _pool(before, kernel, rounding)
-        if made is not None and after in (made, (prod(made),)):
-            return f"{kernel}x{kernel}, stride 2" + (", rounding up" if rounding == "up" else "")
-    return ""
-
-
-def _continues(claim: Claim, shape: Shape) -> bool:
-    printed = claim.value
-    return isinstance(printed, tuple) and (shape_is(printed, shape) or shape_is(printed, (prod(shape),)))
-
-
-def _reading(printed: Shape, arriving: tuple[Shape, ...]) -> tuple[Shape, ...]:
-    """What a printed shape means, where something is known to arrive: with its depth filled in."""
-    for shape in arriving:
-        if shape_is(printed, shape):
-            return (shape,)
-    likely = shape_readings(printed)[0]
-    if len(likely) == 3 and likely[2] == 0:
-        return tuple((*likely[:2], shape[2]) for shape in arriving if len(shape) == 3)[:1]
-    return (likely,)
-
-
-def _depths_of(layer: ClaimedLayer) -> tuple[int, ...]:
-    """How many filters or units a layer may have by its printed output, the likeliest first."""
-    printed = layer.shape("output")
-    if printed is None:
-        return ()
-    if layer.kind == "dense" and len(printed) == 2:
-        # Behind the size of a batch, or half of them on each of two GPUs.
-        return (printed[1], prod(printed)) if 2 in printed else (printed[1],)
-    return tuple(dict.fromkeys(reading[-1] for reading in shape_readings(printed) if reading[-1]))
 
 
 def _as_large_as(setting: Setting, true: LayerSummary, layer: ClaimedLayer) -> tuple[Setting, str]:
