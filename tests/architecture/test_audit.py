@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alexnet import NETWORKS, ClaimsError, Finding, MisfitError, Network, audit, read_claims, summarize
+from alexnet import NETWORKS, ClaimsError, Finding, MisfitError, Network, audit, edit, read_claims, summarize
 from alexnet.architecture.claim_files import NAMED
 from alexnet.architecture.claim_tables import read_csv
 from alexnet.architecture.claims import from_mapping, read_toml
 from alexnet.architecture.descriptions import described
 from alexnet.architecture.layers import Conv, Dense, Flatten, Layer, MaxPool
+from alexnet.architecture.sums import _Parts
 
 CLAIMS = Path(__file__).parents[1] / "claims"
 NOTES_CLAIMS = NAMED["notes"]
@@ -221,6 +222,16 @@ layers = 4
 def test_relations_are_computed_from_their_own_numbers(text: str, status: str) -> None:
     (finding,) = audit(from_mapping({"relations": [{"text": text}]}, where="t")).findings
     assert finding.status == status
+
+
+@pytest.mark.parametrize("name", ["ungrouped", "paper", "torchvision", "notes"])
+def test_what_totals_are_searched_with_is_the_arithmetic_of_the_networks(name: str) -> None:
+    parts = _Parts.of(name)
+    for classes, filters in ((1000, 96), (10, 64)):
+        network = edit(NETWORKS[name], f"classes={classes}", f"conv1.filters={filters}")
+        summary = summarize(network)
+        totals = parts.totals((filters, *parts.widths[1:]), classes)
+        assert totals == (summary.weights, summary.parameters)
 
 
 def test_weights_alone_and_with_biases_are_both_parameters() -> None:
