@@ -595,6 +595,20 @@ def test_the_shape_of_a_filter_is_its_window(tmp_path: Path) -> None:
     assert slips(table.replace("11x11x3x96", "11x11x1x96"), tmp_path) == [("conv1", "kernel", "error")]
 
 
+def test_layers_may_go_by_a_letter_and_a_number(tmp_path: Path) -> None:
+    table = """
+| Layer | Input | Kernel | Filters | Stride | Output |
+|---|---|---|---|---|---|
+| C1 | 227x227x3 | 11x11 | 96 | 4 | 55x55x96 |
+| S2 | 55x55x96 | 3x3 | 96 | 2 | 27x27x96 |
+| F3 | 27x27x96 | | 4096 | | 4096 |
+"""
+    assert slips(table, tmp_path) == []
+    assert slips(table.replace("| 27x27x96 |\n| F3", "| 29x29x96 |\n| F3"), tmp_path) == [
+        ("S2", "output", "error")
+    ]
+
+
 def test_of_two_columns_for_one_figure_the_one_that_can_be_read_is_judged(tmp_path: Path) -> None:
     table = """
 | Layer | Input | Params (formula) | Filters | Kernel | Stride | Params |

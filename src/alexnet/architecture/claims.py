@@ -45,6 +45,7 @@ _LARGEST_SIDE = 512  # of a lone number: what is larger counts the values of a s
 
 _WEIGHTLESS = ("norm", "lrn", "relu", "drop", "softmax", "flatten", "activation", "input")
 _AND = r"[+&,/→]|->|\band\b|\bwith\b"  # between a layer and what goes with it
+_LETTERS: dict[str, Kind] = {"c": "conv", "s": "maxpool", "p": "maxpool", "f": "dense"}  # and a number
 _WEIGHTED_NORMS = re.compile(r"(?:group|layer|instance|rms)[\s_-]*norm|prelu")
 
 WHOLE = ("kernel", "stride", "padding", "filters", "groups", "units")
@@ -165,8 +166,12 @@ def kind_of(name: str) -> Kind:
 
     >>> kind_of("Conv2D 1"), kind_of("max_pooling2d"), kind_of("AdaptiveAvgPool2d"), kind_of("FC-6")
     ('conv', 'maxpool', 'avgpool', 'dense')
+    >>> kind_of("C1"), kind_of("S2"), kind_of("F6")
+    ('conv', 'maxpool', 'dense')
     """
     word = next((part for part in re.split(rf"{_AND}|[(\[]", name.lower()) if part.strip()), "")
+    if letter := re.fullmatch(r"([cspf])-?\d+", word.strip()):
+        return _LETTERS[letter[1]]
     if re.match(r"\s*bn", word) or ("batch" in word and "norm" in word):
         return "batchnorm"
     if weightless(word):
