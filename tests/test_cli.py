@@ -7,6 +7,7 @@ import errno
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from alexnet import NETWORKS, NOTES, Network, edit, from_toml, summarize, to_tom
 from alexnet.cli import app
 from alexnet.cli.predict import _listed
 from alexnet.images.views import View
+from alexnet.learning import report
 from alexnet.learning.model import AlexNet
 from alexnet.learning.weights import Weights, load_weights, save_weights
 from alexnet.terminal import duration
@@ -735,6 +737,46 @@ def test_a_list_that_goes_on_is_answered_as_it_comes(
         assert process.stderr is not None
         assert process.stderr.read().decode().splitlines()[-1] == "alexnet: interrupted"
         killed.cancel()
+
+
+@pytest.mark.parametrize("divided", [True, False])
+def test_weights_are_judged_by_what_their_own_run_set_apart(
+    toml: Path, paint: Callable[..., Path], here: Path, divided: bool
+) -> None:
+    """By whatever seed the run divided its pictures, and whatever was added since."""
+    folder = paint(here / "photos" / "train" if divided else here / "photos", count=10)
+    trained = alexnet(
+        "train", "photos", "--network", toml, "--output", "run", "--seed", "5", *QUICK, "--epochs", "1"
+    )
+    assert trained.exit_code == 0, trained.output
+    asked = "alexnet evaluate run/best.safetensors photos --split validation"
+    assert asked in trained.stderr
+    (folder / "red" / "zz.png").write_bytes((folder / "red" / "00.png").read_bytes())
+    command = ["evaluate", "run/best.safetensors", "photos", "--format", "json"]
+    told = [alexnet(*command, "--split", "validation"), *([alexnet(*command)] if divided else [])]
+    apart = json.loads((here / "run" / "division.json").read_text())["splits"]["validation"]
+    trained_on = json.loads((here / "run" / "run.json").read_text())["best_validation_top1"]
+    for each in told:
+        report = json.loads(each.stdout)
+        assert report["pictures"] == len(apart) == 3
+        assert report["top1"] == pytest.approx(trained_on)
+
+
+def test_a_picture_that_goes_after_it_was_judged_leaves_the_report_without_it(
+    toml: Path, paint: Callable[..., Path], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = paint(here / "photos")
+
+    def gone(*arguments: Any, **settings: Any) -> Path:
+        shutil.rmtree(folder)
+        return write_report(*arguments, **settings)
+
+    write_report = report.write_report
+    monkeypatch.setattr(report, "write_report", gone)
+    result = alexnet("train", "photos", "--network", toml, "--output", "run", *QUICK)
+    assert result.exit_code == 0, result.output
+    assert "validation: top-1" in result.stdout
+    assert (here / "run" / "report.html").exists()
 
 
 def test_a_split_that_is_not_there_is_refused(weights_file: Path, coloured: Path) -> None:

@@ -83,7 +83,7 @@ class _Line:
         )
 
     def note(self, message: str) -> None:
-        self._bar.console.print(message, markup=False, highlight=False, soft_wrap=True)
+        self._bar.console.print(in_a_line(message), markup=False, highlight=False, soft_wrap=True)
 
 
 class _Lines:
@@ -103,7 +103,7 @@ class _Lines:
         self.note(f"{progress.phase} {progress.share:4.0%}  {describe(progress)}")
 
     def note(self, message: str) -> None:
-        print(message, file=sys.stderr, flush=True)
+        print(in_a_line(message), file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -165,7 +165,13 @@ def duration(seconds: float) -> str:
 def report_table(report: Report) -> str:
     """A report's classes and its headline."""
     rows = [
-        (each.name, f"{each.pictures:,}", f"{each.right:,}", _share(each.recall), _share(each.precision))
+        (
+            in_a_line(each.name),
+            f"{each.pictures:,}",
+            f"{each.right:,}",
+            _share(each.recall),
+            _share(each.precision),
+        )
         for each in report.per_class()
     ]
     return f"{aligned(('class', 'pictures', 'right', 'recall', 'precision'), rows)}\n\n{headline(report)}"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from alexnet.errors import DataError
-from alexnet.images.datasets import Split, is_undivided, open_dataset, open_split
+from alexnet.images.datasets import Split, default_split, is_undivided, open_dataset, open_split
 from alexnet.images.decode import PICTURE_SUFFIXES
 from alexnet.images.splits import divide
 from alexnet.learning.runs import describe_data
@@ -472,6 +472,71 @@ def test_whether_a_data_set_is_divided_is_known_without_opening_it(make: Make, t
     assert not is_undivided(make("set", "val", cats=1) / "set")
     assert not is_undivided("digits")
     assert not is_undivided(tmp_path / "missing")
+
+
+def test_the_split_to_judge_by_is_the_one_that_was_set_apart_for_it(make: Make, tmp_path: Path) -> None:
+    folder = make("t", "train", cats=3, dogs=3) / "t"
+    assert default_split(folder) == "validation"  # to be divided off
+    make("t", "val", cats=1, dogs=1)
+    assert default_split(folder) == "validation"
+    make("t", "test", cats=1, dogs=1)
+    assert default_split(folder) == "test"
+    assert default_split(folder, order=("validation", "test")) == "validation"
+    assert default_split(make("plain", cats=1, dogs=1)) is None
+    assert default_split("digits") == "test"
+
+
+def test_what_lies_beside_splits_is_told_of(make: Make) -> None:
+    folder = make("a", "train", cats=3, dogs=3) / "a"
+    make("a", "holdout", cats=3, dogs=3)
+    assert open_dataset(folder).warnings == (f"{folder}: holdout beside train; passed over",)
+
+
+def test_a_class_that_is_called_like_a_split_is_told_of(make: Make) -> None:
+    folder = make(cats=3, dogs=3, test=3)
+    dataset = open_dataset(folder)
+    assert dataset.class_names == ("cats", "dogs", "test")
+    assert dataset.warnings == (f"{folder}: test is taken for a class, as there are others beside it",)
+
+
+def test_a_folder_one_level_too_high_is_told_of(make: Make) -> None:
+    folder = make("a", "train2017", cats=3, dogs=3) / "a"
+    make("a", "val2017", cats=2, dogs=2)
+    dataset = open_dataset(folder)
+    assert dataset.class_names == ("train2017", "val2017")
+    assert "all hold the same folders (cats, dogs)" in dataset.warnings[0]
+    inner = make("b", "first", cats=3) / "b"
+    make("b", "second", dogs=3)  # other folders in each
+    assert not [each for each in open_dataset(inner).warnings if "hold the same" in each]
+
+
+def test_pictures_of_formats_that_are_not_read_are_counted(make: Make) -> None:
+    folder = make(cats=3, dogs=3)
+    for name in ("a.HEIC", "b.heic", "c.nef", ".hidden.heic", "notes.txt"):
+        (folder / "cats" / name).write_bytes(b"")
+    (warning,) = open_dataset(folder).warnings
+    told = "3 files passed over, of formats that are not read (1 .nef, 2 .heic); save them as JPEG or PNG"
+    assert warning == f"{folder}: {told}"
+    for path in (folder / "dogs").iterdir():
+        path.rename(path.with_suffix(".heic"))
+    with pytest.raises(DataError, match=r"one class folder \(cats\).*two classes; .*6 files passed over"):
+        open_dataset(folder)
+
+
+def test_two_ways_to_write_a_letter_are_one_class(make: Make) -> None:
+    """As macOS writes e with an accent in two letters, and others in one."""
+    folder = make("a", "train", **{"\u00e9": 2, "b": 2}) / "a"
+    make("a", "val", **{"e\u0301": 1, "b": 1})
+    dataset = open_dataset(folder)
+    assert dataset.class_names == ("b", "\u00e9")
+    assert dataset.validation.labels.tolist() == [0, 1]
+
+
+def test_a_link_to_where_a_class_lies_brings_no_other_class_s_pictures(make: Make) -> None:
+    folder = make(cats=2, dogs=2)
+    (folder / "cats" / "loop").symlink_to(folder)
+    (folder / "cats" / "more").symlink_to(folder / "dogs")  # a link to elsewhere is followed
+    assert np.bincount(open_dataset(folder).train.labels).tolist() == [3, 1]
 
 
 def test_a_subset_keeps_pictures_labels_and_names_together(make: Make) -> None:

@@ -159,7 +159,7 @@ def test_the_folder_may_be_given_relative(write: Write, monkeypatch: pytest.Monk
         ),
         (
             ["path,label", FOUR[0], "a,cats"],
-            r"line 3: no file a \(1 of 2 is not there\); paths must be relative",
+            r"line 3: no file a \(1 of 2 is not there\); paths must be whole, or relative",
         ),
         (["path,label", '"a/0.pgm,cats'], "line 2: not CSV"),
         (["path,label"], "no rows; it must have one for each picture"),

@@ -798,13 +798,24 @@ def test_a_folder_that_was_there_and_empty_is_there_and_empty_again(
     assert list((tmp_path / "ended").iterdir()) == []
 
 
+def test_validation_pictures_that_cannot_be_read_count_too(
+    run: Run, damaged: Callable[..., Dataset], tmp_path: Path
+) -> None:
+    """2 of 30 are 6.7 %."""
+    data = damaged("val/red/00.png", "val/red/01.png")
+    told = r"val/red/00\.png: not a picture.*; 2 of 30 pictures cannot be read; at most 5% may be"
+    with pytest.raises(DataError, match=told):
+        run(data=data)
+    assert len(run(data=data, most_unreadable=0.07).skipped) == 2
+
+
 def test_pictures_left_out_are_still_listed_when_the_result_is_given_again(
     run: Run, damaged: Callable[..., Dataset], tmp_path: Path
 ) -> None:
     data = damaged("train/red/00.png", "val/red/00.png")
-    rows = lines(run(data=data).output / "skipped.csv")
+    rows = lines(run(most_unreadable=0.1, data=data).output / "skipped.csv")
     assert len(rows) == 2
-    again = run(data=data, resume=True)
+    again = run(most_unreadable=0.1, data=data, resume=True)
     assert lines(again.output / "skipped.csv") == rows
     assert len(again.skipped) == 2
 
@@ -814,16 +825,16 @@ def test_what_was_not_read_again_is_still_listed(
 ) -> None:
     """The decoded pictures are gone, and a run that is over decodes but a sample of those it trained on."""
     data = damaged("train/red/05.png", "val/red/00.png")
-    rows = lines(run(data=data).output / "skipped.csv")
+    rows = lines(run(most_unreadable=0.1, data=data).output / "skipped.csv")
     assert len(rows) == 2
     monkeypatch.setattr(source, "_SAMPLE", 2)
     monkeypatch.setenv("ALEXNET_CACHE", str(tmp_path / "new"))
-    again = run(data=data, resume=True)
+    again = run(most_unreadable=0.1, data=data, resume=True)
     assert lines(again.output / "skipped.csv") == rows
     (tmp_path / "data" / "train" / "red" / "05.png").unlink()
-    gone = run(data=open_dataset(tmp_path / "data"), name="other")
+    gone = run(most_unreadable=0.1, data=open_dataset(tmp_path / "data"), name="other")
     (gone.output / "skipped.csv").write_bytes((again.output / "skipped.csv").read_bytes())
-    last = run(data=open_dataset(tmp_path / "data"), name="other", resume=True)
+    last = run(most_unreadable=0.1, data=open_dataset(tmp_path / "data"), name="other", resume=True)
     assert lines(last.output / "skipped.csv") == [row for row in rows if "val" in row["picture"]]
 
 
@@ -857,7 +868,7 @@ def test_pictures_that_were_mended_are_listed_no_more(
     bad, good = ["train/red/00.png", "val/red/00.png"], (tmp_path / "data" / "train" / "red" / "01.png")
     data, epochs = damaged(*bad), 2
     while True:
-        history = run(data=data, epochs=epochs, resume=True)
+        history = run(most_unreadable=0.1, data=data, epochs=epochs, resume=True)
         assert [name for name, _ in history.skipped] == [str(tmp_path / "data" / name) for name in bad]
         if not bad:
             break

@@ -46,7 +46,7 @@ def evaluate(
     device: str,
     precision: str,
     workers: int,
-    seed: int,
+    seed: int | None,
     form: str,
 ) -> None:
     """Judge WEIGHTS on DATA: top-1, top-5, every class."""

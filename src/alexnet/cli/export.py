@@ -40,7 +40,7 @@ def export(
     check: str | None,
     most_lost: float | None,
     workers: int,
-    seed: int,
+    seed: int | None,
     form: str,
 ) -> None:
     """Write WEIGHTS as ONNX or OpenVINO's IR, and prove that it answers as torch does."""

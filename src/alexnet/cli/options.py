@@ -45,7 +45,7 @@ engine_option = click.option(
     help="torch, onnxruntime, openvino, or auto: the fastest here, measured once.",
 )
 split_seed_option = click.option(
-    "--seed", type=int, default=0, show_default=True, help="The training's, where it split the folder."
+    "--seed", type=int, help="The training's, where it split the folder.  [default: the run's, else 0]"
 )
 timed_network_option = click.option(
     "--network", default="notes", show_default=True, help="A name, a TOML file or a weights file."

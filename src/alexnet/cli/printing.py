@@ -28,4 +28,4 @@ def show(text: str) -> None:
 
 def note(message: str) -> None:
     """Print to stderr: what is said about a result, not the result."""
-    click.echo(message, err=True)
+    click.echo("\n".join(map(in_a_line, message.split("\n"))), err=True)

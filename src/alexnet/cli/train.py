@@ -186,6 +186,9 @@ def train(
     if not best.exists():
         best = history.output / runs.LAST
     if history.best is not None:
+        click.echo(f"validation: {headline(history.best)}")
+    click.echo(f"weights: {best}")
+    if history.best is not None:
         write_report(
             history,
             history.best,
@@ -195,11 +198,11 @@ def train(
             skipped=history.skipped,
             warnings=history.warnings,
         )
-        click.echo(f"validation: {headline(history.best)}")
     if history.skipped:
         note(f"{len(history.skipped)} pictures could not be read: {history.output / runs.SKIPPED}")
-    click.echo(f"weights: {best}")
     judged_by = shlex.quote(validation or data)
+    if dataset.divided and dataset.test is None:
+        judged_by += " --split validation"
     quoted = shlex.quote(str(best))
     note(f"next: alexnet evaluate {quoted} {judged_by}\n      alexnet predict {quoted} PHOTO...")
     if history.interrupted:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +20,15 @@ from alexnet.images.sources import SPLIT_NAMES, Source, inner_folders, labelled,
 from alexnet.images.splits import Dataset, Split, divide
 from alexnet.images.survey import survey
 
-__all__ = ["Dataset", "Split", "divides_validation", "is_undivided", "open_dataset", "open_split"]
+__all__ = [
+    "Dataset",
+    "Split",
+    "default_split",
+    "divides_validation",
+    "is_undivided",
+    "open_dataset",
+    "open_split",
+]
 
 
 def open_dataset(
@@ -70,24 +78,38 @@ def open_split(
         raise DataError(
             f"{split}: not a split; it must be one of {', '.join(sorted(set(SPLIT_NAMES.values())))}"
         )
-    wanted = SPLIT_NAMES[split] if split is not None else None
     if spec not in NAMED:
         source = _source(spec)
-        if wanted is None and not source.splits:
-            return labelled(source.read(None), class_names, where=source.path)
+        wanted = SPLIT_NAMES[split] if split is not None else _default_split(source)
         if wanted is None:
-            wanted = "test" if "test" in source.splits else "validation"
+            return labelled(source.read(None), class_names, where=source.path)
         if wanted in source.splits and not (wanted == "train" and "validation" not in source.splits):
             return labelled(source.read(wanted), class_names, where=source.where(wanted))
         if division is not None and wanted != "test":
             return _part(source, wanted, division[wanted], class_names)
         dataset = _read(source, seed=seed, validation_share=validation_share)
     else:
+        wanted = SPLIT_NAMES[split] if split is not None else "test"
         dataset = read_named(str(spec), seed=seed, fetch=fetch)
-    chosen = {"train": dataset.train, "validation": dataset.validation}.get(wanted or "test", dataset.test)
+    chosen = {"train": dataset.train, "validation": dataset.validation}.get(wanted, dataset.test)
     if chosen is None:
         raise DataError(f"{spec}: no test split; it must have one; add one or choose validation")
     return _relabelled(chosen, dataset, class_names)
+
+
+def default_split(spec: str | Path, *, order: Sequence[str] = ("test", "validation")) -> str | None:
+    """Return the split to judge by where none is asked for: the first of these that `spec` has.
+
+    Validation where it has train alone, which is divided then; None, all its pictures, of a folder or CSV
+    without splits.
+    """
+    return order[0] if spec in NAMED else _default_split(_source(spec), order=order)
+
+
+def _default_split(source: Source, *, order: Sequence[str] = ("test", "validation")) -> str | None:
+    if not source.splits:
+        return None
+    return next((split for split in order if split in source.splits), "validation")
 
 
 def divides_validation(spec: str | Path) -> bool:
@@ -143,12 +165,26 @@ def _read(source: Source, *, seed: int, validation_share: float) -> Dataset:
         mirror=True,
         tight=False,
         division=division,
-        warnings=tuple(
-            f"{source.where(split)}: no pictures in {listed(names)}; passed over"
-            for split, names in empty.items()
-            if names
+        warnings=(
+            *source.warnings,
+            *(
+                f"{source.where(split)}: no pictures in {listed(names)}; passed over"
+                for split, names in empty.items()
+                if names
+            ),
+            *_of_other_formats(source),
         ),
     )
+
+
+def _of_other_formats(source: Source) -> Iterator[str]:
+    """Pictures that a whole class may be of: telephones' HEIC is no rarity."""
+    if source.others:
+        told = listed(f"{count:,} {ending}" for ending, count in source.others.items())
+        yield (
+            f"{source.path}: {source.others.total():,} files passed over, of formats that are not read "
+            f"({told}); save them as JPEG or PNG"
+        )
 
 
 def _one_class(source: Source, name: str) -> DataError:
@@ -159,6 +195,8 @@ def _one_class(source: Source, name: str) -> DataError:
         found = f"one class folder ({name}), which holds folders itself ({inside})"
     elif where.is_dir():
         found, advice = f"one class folder ({name})", "put each class's pictures in a folder of its own"
+        if told := "; ".join(_of_other_formats(source)):
+            advice = told
     else:
         found, advice = f"one class to train on ({name})", "add pictures of another"
     return DataError(f"{where}: {found}; there must be at least two classes; {advice}")

@@ -15,8 +15,8 @@ LISTING_SUFFIXES = frozenset((".csv", ".tsv"))
 """The endings, in lower case, of what is taken for a listing. The header tells the delimiter."""
 
 _COLUMNS = {  # what each may be called, in any case
-    "path": ("path", "file", "image", "filename"),
-    "label": ("label", "class"),
+    "path": ("path", "file", "image", "filename", "filepath", "file_name", "image_path", "image_name"),
+    "label": ("label", "class", "labels", "category", "class_name"),
     "split": ("split",),
 }
 _DELIMITERS = ",;\t"  # a spreadsheet writes a semicolon where the comma is the decimal point
@@ -34,7 +34,7 @@ def open_listing(path: Path) -> Source:
     where the file is empty or not UTF-8, or files are not there.
     """
     root = path.parent
-    lines: dict[Path, int] = {}
+    lines: dict[str, int] = {}  # by the whole path
     missing: list[tuple[int, str]] = []
     found: dict[str, dict[str, list[Path]]] = {}
     for line, cells in _rows(path):
@@ -45,12 +45,13 @@ def open_listing(path: Path) -> Source:
                     f"{path}: line {line}: no {column}; every row must have one; fill or delete it"
                 )
         file = root / cells["path"]
-        if file in lines:
+        whole = os.path.abspath(file)  # noqa: PTH100  # links stay what they are
+        if whole in lines:
             raise DataError(
-                f"{path}: line {line}: {cells['path']} is on line {lines[file]} already; each picture must "
+                f"{path}: line {line}: {cells['path']} is on line {lines[whole]} already; each picture must "
                 f"be listed once; delete one row"
             )
-        lines[file] = line
+        lines[whole] = line
         if not os.path.isfile(file):  # noqa: PTH113  # Path.is_file may raise
             missing.append((line, cells["path"]))
         found.setdefault(split, {}).setdefault(cells["label"], []).append(file)
@@ -61,7 +62,7 @@ def open_listing(path: Path) -> Source:
         verb = "is" if len(missing) == 1 else "are"
         raise DataError(
             f"{path}: line {line}: no file {name} ({len(missing):,} of {len(lines):,} {verb} not there); "
-            f"paths must be relative to {root}; mend or delete these rows"
+            f"paths must be whole, or relative to {root}; mend or delete these rows"
         )
     tables = {split: dict(sorted(classes.items())) for split, classes in found.items()}
 

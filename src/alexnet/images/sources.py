@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +34,10 @@ class Source:
     root: Path  # the folder that the names of pictures are relative to
     splits: Mapping[str, Path]  # by "train", "validation", "test": what errors name; none where undivided
     read: Callable[[str | None], ClassFiles]  # of a split, or of all where there is none; at least one file
+    warnings: tuple[str, ...] = ()  # a line each: what is odd and may be meant
+    others: Counter[str] = field(
+        default_factory=Counter
+    )  # by ending: files of formats that are not read, so far
 
     def where(self, split: str | None) -> Path:
         """Return what an error about the files of `split` begins with."""
@@ -61,6 +67,9 @@ def labelled(files: ClassFiles, class_names: Sequence[str], *, where: Path) -> S
     Raises `DataError` for a class with pictures that is not among them.
     """
     index = {name: label for label, name in enumerate(class_names)}
+    # Two ways to write é are one class, unless they are two here: where macOS made one of the folders.
+    alike = {_normal(name): label for name, label in index.items()}
+    index |= {name: alike[_normal(name)] for name in files if name not in index and _normal(name) in alike}
     unknown = [name for name, paths in files.items() if paths and name not in index]
     if unknown:
         inside = inner_folders(where / unknown[0])
@@ -76,6 +85,10 @@ def labelled(files: ClassFiles, class_names: Sequence[str], *, where: Path) -> S
         labels=np.array(labels, np.int64),
         names=[str(path) for path in paths],
     )
+
+
+def _normal(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def inner_folders(folder: Path) -> str:

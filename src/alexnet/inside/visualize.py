@@ -11,7 +11,7 @@ from alexnet.architecture.network import Network, suggest
 from alexnet.architecture.summary import summarize
 from alexnet.errors import DataError, NetworkError, OutputError
 from alexnet.images.decode import decode
-from alexnet.images.folders import pictures_below
+from alexnet.images.folders import find_below
 from alexnet.images.views import center
 from alexnet.inside import figures
 from alexnet.inside.activations import record
@@ -142,7 +142,7 @@ def _chosen_layer(network: Network, layer: str | None) -> str | None:
 
 
 def _pictures(folder: str | Path) -> list[Path]:
-    files = pictures_below(Path(folder))
+    files = list(find_below(Path(folder)))
     if not files:
         raise DataError(f"{folder}: no pictures in this folder; must hold some; check the path")
     return files

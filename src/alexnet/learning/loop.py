@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from alexnet.architecture.network import Network
-from alexnet.errors import TrainingError
+from alexnet.errors import DataError, TrainingError
 from alexnet.images.splits import Dataset
 from alexnet.images.views import View
 from alexnet.learning import runs
@@ -375,6 +375,7 @@ class Loop:
                 return
         if report is not None:
             self._check(report.loss)
+            self._check_readable()
         self.pictures += tally.pictures
         line = runs.Epoch(
             epoch=len(self.epochs) + 1,
@@ -406,6 +407,27 @@ class Loop:
         # Of an epoch that was cut short, the state is from before this.
         if whole and report is not None and (self.over or due):
             self._checkpoint()
+
+    def _check_readable(self) -> None:
+        """Raise DataError, in every process, where more pictures of both splits cannot be read than may be.
+
+        The feed looks at its own at every step.
+        """
+        found: dict[str, str] = {}
+        for part in self.processes.gather(self._unreadable()):
+            found |= part
+        pictures = self.feed.steps * self.feed.recipe.batch_size + len(self.data.validation)
+        if len(found) > self.feed.most_unreadable * pictures:
+            name, reason = next(iter(found.items()))
+            raise DataError(
+                f"{name}: {reason}; {len(found)} of {pictures} pictures cannot be read; at most "
+                f"{self.feed.most_unreadable:.0%} may be; mend or remove them, or allow more with "
+                "--most-unreadable"
+            )
+
+    def _unreadable(self) -> dict[str, str]:
+        """What this process found that it cannot read, by name, and why."""
+        return self.feed.skipped(self.data.train.names) | self.validation.unreadable()
 
     def _look_for_twins(self) -> None:
         self.twins = find_twins(
@@ -450,8 +472,7 @@ class Loop:
     def _skipped(self) -> tuple[tuple[str, str], ...]:
         """What cannot be read, and what could not before and has not been read since."""
         skipped = self.processes.agree_on(lambda: runs.read_skipped(self.folder))
-        found = self.feed.skipped(self.data.train.names) | self.validation.unreadable()
-        for part, gone in self.processes.gather((found, self._no_longer(skipped))):
+        for part, gone in self.processes.gather((self._unreadable(), self._no_longer(skipped))):
             for name in (*gone, *map(printable, part)):
                 skipped.pop(name, None)
             skipped |= part

@@ -63,6 +63,8 @@ def parse_input(text: str) -> Shape:
     Raises NetworkError for anything else.
     """
     parts = text.lower().split("x")
+    if len(parts) == 4 and parts[0] == "1":
+        raise NetworkError(f"--input {text}: has a batch; must be of one picture; write {text[2:]}")
     if not all(re.fullmatch(r"[0-9]{1,9}", part) and int(part) for part in parts):
         raise NetworkError(f"--input {text}: must be sizes such as 3x224x224, depth x height x width")
     first, *rest = (int(part) for part in parts)

@@ -125,7 +125,7 @@ def _summarize(module: nn.Module, device: torch.device, shape: Shape, name: str)
     try:
         with torch.no_grad(), torch.device(device), counter:
             module(_picture(module, device, shape))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         so_far = ModuleSummary(name=name, input=shape, layers=tuple(record.rows), outside={}, torch_macs=None)
         layer, message = record.failure(error)
         raise ModuleMisfitError(message, layer=layer, summary=so_far) from error
@@ -262,7 +262,7 @@ class _Record:
             del sizes[0]
         return tuple(sizes) or (1,)
 
-    def failure(self, error: Exception) -> tuple[str, str]:
+    def failure(self, error: BaseException) -> tuple[str, str]:
         """Which module failed, and the line that says what arrived at it and what it wanted."""
         if not self._running:
             return "", f"its input cannot be made: {one_line(error)}; give a smaller one"

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from alexnet.architecture import tables
-from alexnet.errors import MissingExtraError
+from alexnet.errors import MissingExtraError, PictureError
 from alexnet.images.decode import Picture
 from alexnet.images.splits import Split
 from alexnet.images.views import View, center
@@ -176,7 +176,10 @@ def examples(report: Report, split: Split, view: View, chosen: Iterable[int]) ->
         if answer != label:
             text += f", is {report.class_names[label]}"
         place = report.place(index)
-        source = _source(center(split.pictures[place], view))
+        try:
+            source = _source(center(split.pictures[place], view))
+        except PictureError:
+            continue  # it was there when it was judged
         name = escape(split.names[place], quote=True)
         items.append(
             f'<li><img src="{source}" width="{_SIDE}" alt="{name}" title="{name}">{escape(text)}</li>'

@@ -22,7 +22,7 @@ import torch
 import alexnet
 from alexnet.architecture.network import Network, to_mapping
 from alexnet.errors import DataError, OutputError, TrainingError
-from alexnet.images.datasets import divides_validation, open_split
+from alexnet.images.datasets import default_split, divides_validation, open_split
 from alexnet.images.sources import SPLIT_NAMES, below
 from alexnet.images.splits import Dataset, Split
 from alexnet.learning.recipe import Recipe
@@ -272,15 +272,26 @@ def read_division(folder: Path) -> Division | None:
         ) from None
 
 
+def _seed_of(folder: Path) -> int:
+    """That of the run in `folder`; 0, as is usual, where it holds none."""
+    try:
+        seed = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))["seed"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
+    return seed if isinstance(seed, int) else 0
+
+
 def open_split_of_run(
-    weights: Path, data: str, class_names: Sequence[str], *, split: str | None, seed: int
+    weights: Path, data: str, class_names: Sequence[str], *, split: str | None, seed: int | None = None
 ) -> Split:
     """The pictures of `data` to judge `weights` by, divided as the run did that the weights lie in.
 
-    A data set in another place is taken for that of the run if it has all of the run's pictures. Where a
-    division is made anew, the split's `warnings` tell. Raises as `open_split` does, and TrainingError where
-    the run's division cannot be read.
+    Without a `split`, `default_split`. Without a `seed` it is the run's. A data set in another place is taken
+    for that of the run if it has all of the run's pictures. Where a division is made anew, the split's
+    `warnings` tell. Raises as `open_split` does, and TrainingError where the run's division cannot be read.
     """
+    split = split or default_split(data)
+    seed = _seed_of(weights.parent) if seed is None else seed
     opened = partial(open_split, data, class_names, split=split, seed=seed)
     if split is None or SPLIT_NAMES.get(split) == "test" or not divides_validation(data):
         return opened()

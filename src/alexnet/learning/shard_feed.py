@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from alexnet.errors import DataError
-from alexnet.images.datasets import open_split
+from alexnet.images.datasets import default_split, open_split
 from alexnet.images.shards import Drawn, ShardBatch, Shards, open_shards, shard_batches
 from alexnet.images.splits import Dataset, Split
 from alexnet.images.views import View
@@ -176,7 +176,11 @@ def open_stream(
         source=spec,
         class_names=shards.class_names,
         train=nothing,
-        validation=open_split(validation, shards.class_names),
+        validation=open_split(
+            validation,
+            shards.class_names,
+            split=default_split(validation, order=("validation", "test")),
+        ),
         test=None,
         mirror=True,
         tight=False,
