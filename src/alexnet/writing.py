@@ -64,6 +64,16 @@ def write_whole(path: str | Path, data: bytes | str) -> None:
         aside.write_bytes(content)
 
 
+def check_folder(folder: str | Path) -> None:
+    """Raise OutputError for a place that cannot be a folder to write to: before anything is computed."""
+    folder = Path(folder)
+    there = next((each for each in (folder, *folder.parents) if each.exists()), Path())
+    if not there.is_dir():
+        raise OutputError(f"{there}: a file; must be a folder; choose another place")
+    if not os.access(there, os.W_OK):
+        raise OutputError(f"{there}: may not be written to; must be a folder that may; choose another place")
+
+
 def write_together(folder: str | Path, files: Mapping[str, bytes]) -> None:
     """Write files, by name, into a folder, which is made where it is not there: all of them or none.
 

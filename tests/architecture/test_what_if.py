@@ -119,6 +119,20 @@ def test_the_tour_of_weights_for_ten_classes_is_still_that_of_the_notes() -> Non
     assert "27.55 million" in tour(summarize(NOTES.with_classes(10)))[-1].text
 
 
+def test_the_tour_tells_of_the_notes_strides_where_they_break_the_network() -> None:
+    larger = edit(NOTES, "input=500")
+    assert what_if(larger, "pool1.stride=4", "pool2.stride=3").breaks is None
+    assert "would break" not in tour(summarize(larger))[-1].text
+    assert "would break" in tour(summarize(NOTES))[-1].text
+
+
+def test_the_tour_counts_in_words_that_fit() -> None:
+    said = [step.text for step in tour(summarize(NETWORKS["vgg16"]))]
+    assert "moves 1 pixel at a time with 1 zero on each side" in said[2]
+    one = edit(from_toml(to_toml(NOTES)), "conv1.padding=2")
+    assert "moves 4 pixels at a time with 2 zeros on each side" in tour(summarize(one))[2].text
+
+
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=list(NETWORKS))
 def test_every_step_of_a_tour_looks_at_a_layer_that_is_there(network: Network) -> None:
     steps = tour(summarize(network))
@@ -140,3 +154,6 @@ def test_the_tour_of_a_network_that_lacks_kinds_leaves_their_steps_out() -> None
         "Where the weights are",
         "All together",
     ]
+    said = [step.text for step in tour(summarize(network))]
+    assert "1 layer that carries weights turns them into 2" in said[0]
+    assert said[2].endswith("Together all of the 96 weights, and all multiply-adds.")

@@ -331,6 +331,54 @@ def test_the_keyboard_stays_where_it_was(browser: Browser, served: str) -> None:
         expect(page.locator("#value")).to_be_focused()
 
 
+def test_what_is_refused_is_no_setting_and_what_is_set_stays_while_a_layer_is_looked_at(
+    browser: Browser, served: str
+) -> None:
+    page = browser.new_page()  # not `visited`: a refusal is an error on its console
+    page.goto(served)
+    page.wait_for_selector("body[data-ready]")
+    page.get_by_role("link", name="What if").click()
+    change(page, "conv1.stride", "4")
+    expect(page.get_by_role("button", name="Undo")).to_have_count(1)
+    with page.expect_response(lambda answer: answer.status == 422):
+        change(page, "conv2.kernel", "0")
+    expect(page.get_by_role("alert").filter(has_text="kernel=0")).to_be_visible()
+    expect(page.get_by_role("button", name="Undo")).to_have_count(1)
+    expect(page.locator("tr.changed").first).to_contain_text("14x14x8")
+    change(page, "conv2.kernel", "1")
+    expect(page.get_by_role("button", name="Undo")).to_have_count(2)
+    look_at(page, "pool1")
+    page.get_by_role("link", name="What if").click()
+    expect(page.get_by_role("button", name="Undo")).to_have_count(2)
+    page.close()
+
+
+def test_the_strongest_maps_are_shown_and_arrows_go_by_rows(browser: Browser, wide_site: str) -> None:
+    with visited(browser, wide_site) as page:
+        expect(page.locator(".tiles .strong")).to_have_count(12)
+        expect(page.locator("[data-channel][aria-pressed=true]")).to_have_count(1)
+        across = page.evaluate(
+            "(() => { const all = [...document.querySelectorAll('[data-channel]')];"
+            " return all.findIndex((each) => each.offsetTop > all[0].offsetTop); })()"
+        )
+        assert across > 1
+        page.locator("[data-channel='0']").focus()
+        page.keyboard.press("ArrowDown")
+        expect(page.locator(f"[data-channel='{across}']")).to_be_focused()
+        page.keyboard.press("ArrowUp")
+        expect(page.locator("[data-channel='0']")).to_be_focused()
+
+
+def test_a_vector_has_no_more_cells_than_values(browser: Browser, served: str) -> None:
+    """3 classes in a square of 4."""
+    with visited(browser, served) as page:
+        look_at(page, "fc2")
+        seen = page.evaluate(
+            "[...document.querySelector('canvas.large').getContext('2d').getImageData(0, 0, 2, 2).data]"
+        )
+        assert [seen[each] for each in (3, 7, 11, 15)] == [255, 255, 255, 0]
+
+
 def test_many_maps_stay_unfolded_and_long_names_within_the_page(browser: Browser, wide_site: str) -> None:
     with visited(browser, wide_site) as page:
         page.get_by_role("button", name="All 100 maps").click()

@@ -245,8 +245,13 @@ def test_a_site_has_what_each_of_its_buttons_asks_for(gallery: Gallery, notes_we
                 asked += 1
     assert asked > 20
     # What the tour says to try, one after the other.
-    assert outcomes["pool1.stride=4&pool2.stride=3"]["breaks"]["layer"] == "conv4"
-    assert "pool2.stride=3&pool1.stride=4" in outcomes
+    for both in (("pool1.stride=4", "pool2.stride=3"), ("pool2.stride=3", "pool1.stride=4")):
+        broken = outcomes["&".join(both)]["breaks"]
+        assert broken["layer"] == "conv4"
+        assert len(broken["routes"]) > 1
+        for route in broken["routes"]:
+            fields = {setting.partition("=")[0]: setting for setting in (*both, *route)}
+            assert outcomes["&".join(fields.values())]["breaks"] is None
 
 
 def test_all_kernels_of_a_layer_take_the_memory_of_one_copy(notes_weights: Path) -> None:
@@ -302,6 +307,18 @@ def test_a_name_that_is_no_unicode_can_be_told(
     )
 
 
+def test_weights_in_a_file_whose_name_is_no_unicode_can_be_told(every_kind: Path, tmp_path: Path) -> None:
+    named = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.safetensors"))
+    named.write_bytes(every_kind.read_bytes())
+    (told,) = open_gallery([named]).about(static=False)["models"]
+    assert told["name"] == r"caf\udce9"
+
+
+def test_the_page_is_found_without_its_last_slash(client: TestClient) -> None:
+    found = client.get("/explore", follow_redirects=False)
+    assert (found.status_code, found.headers["location"]) == (307, "/explore/")
+
+
 def test_nothing_of_a_picture_that_has_gone_is_kept(
     gallery: Gallery, photographs: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -319,8 +336,10 @@ def test_nothing_of_a_picture_that_has_gone_is_kept(
 
 def test_a_site_that_cannot_be_written_leaves_nothing(gallery: Gallery, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("here before")
-    with pytest.raises(OutputError):
-        write_site(gallery, tmp_path / "file" / "site")
+    begun: list[str] = []
+    with pytest.raises(OutputError, match="file: a file; must be a folder"):
+        write_site(gallery, tmp_path / "file" / "site", on_progress=begun.append)
+    assert begun == []  # it is told before the work
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 

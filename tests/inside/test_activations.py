@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from alexnet import NETWORKS, Conv, Dense, Flatten, Network, PictureError, ReLU, edit
+from alexnet import NETWORKS, Conv, Dense, Flatten, Network, PictureError, ReLU, WeightsError, edit
 from alexnet.images.decode import Picture
 from alexnet.inside.activations import record
 from alexnet.learning.model import AlexNet
@@ -83,6 +83,15 @@ def test_the_logits_are_what_the_model_answers(small: Network) -> None:
         answer = model.eval()(torch.from_numpy(crop)[None])[0]
     np.testing.assert_allclose(activations.logits, answer.numpy(), rtol=1e-5)
     assert activations.crop is crop
+
+
+def test_values_that_are_not_finite_are_told_with_their_layer(small: Network) -> None:
+    model = AlexNet(small)
+    with torch.no_grad():
+        for name in ("conv1", "conv2"):
+            model.get_submodule(name).get_parameter("weight").fill_(1e30)
+    with pytest.raises(WeightsError, match="network 'small': conv2 gives values that are not finite"):
+        record(model, noise(small))
 
 
 def test_dropout_is_closed_while_looking(small: Network) -> None:

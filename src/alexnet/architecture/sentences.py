@@ -29,9 +29,9 @@ def sentence(layer: Layer, row: LayerSummary) -> str:
         case Conv():
             seen = row.input[2] // layer.groups
             parts = f", in {layer.groups} groups that each see {seen} channels" if layer.groups > 1 else ""
-            zeros = f", {_counted(layer.padding, 'zero')} around it" if layer.padding else ""
+            zeros = f", {counted(layer.padding, 'zero')} around it" if layer.padding else ""
             zeros += (
-                f", {_counted(layer.extra_padding, 'zero')} more at its bottom and right"
+                f", {counted(layer.extra_padding, 'zero')} more at its bottom and right"
                 if layer.extra_padding
                 else ""
             )
@@ -70,5 +70,10 @@ def sentence(layer: Layer, row: LayerSummary) -> str:
             assert_never(layer)
 
 
-def _counted(count: int, what: str) -> str:
+def counted(count: int, what: str) -> str:
+    """So many of something, in words.
+
+    >>> counted(1, "zero"), counted(2, "zero")
+    ('1 zero', '2 zeros')
+    """
     return f"{count} {what}{'' if count == 1 else 's'}"

@@ -13,6 +13,7 @@ from alexnet.architecture.audit import audit
 from alexnet.architecture.claim_files import NAMED, read_claims
 from alexnet.architecture.figures import Figures
 from alexnet.architecture.layers import Conv, Dense, Flatten, LocalResponseNorm, MaxPool, ReLU
+from alexnet.architecture.sentences import counted
 from alexnet.architecture.zoo import NOTES
 
 MISPRINTED = ("pool1.stride=4", "pool2.stride=3")
@@ -66,7 +67,8 @@ def _steps(figures: Figures) -> Iterator[Step]:
     if dense:
         yield Step(title="Where the weights are", text=_weights(figures, dense), layer=dense[0].name)
     # Weights for other classes than the notes' thousand are still of the notes' network.
-    if dense and figures.network.with_classes(NOTES.classes).layers == NOTES.layers:
+    notes = dense and figures.network.input == NOTES.input
+    if notes and figures.network.with_classes(NOTES.classes).layers == NOTES.layers:
         yield Step(title="Where the notes' own figures do not fit", text=_misfits(), layer=None)
     else:
         yield Step(title="All together", text=_whole(figures), layer=None)
@@ -81,7 +83,7 @@ def _picture(figures: Figures) -> str:
     return (
         f"A picture comes in as {height} rows of {width} pixels with {depth} numbers each: "
         f"{shape_text((height, width, depth))} = {height * width * depth:,} numbers. "
-        f"{figures.weighted_layers} layers that carry weights turn them into "
+        f"{_carrying(figures, 'that')} turn{'s' if figures.weighted_layers == 1 else ''} them into "
         f"{figures.layers[-1].output[-1]:,}, one for each class."
     )
 
@@ -98,10 +100,19 @@ def _why(first: LayerSummary) -> str:
     return text
 
 
+def _carrying(figures: Figures, which: str = "") -> str:
+    count = figures.weighted_layers
+    verb = "carries" if count == 1 else "carry"
+    return f"{counted(count, 'layer')}{f' {which}' if which else ''} {verb} weights"
+
+
 def _size(first: LayerSummary) -> str:
-    padded = f" with {first.padding} zeros on each side" if first.padding else ", without padding"
+    padded = (
+        f" with {counted(first.padding or 0, 'zero')} on each side" if first.padding else ", without padding"
+    )
     return (
-        f"A window of {first.kernel}x{first.kernel} moves {first.stride} pixels at a time{padded}. It finds "
+        f"A window of {first.kernel}x{first.kernel} moves {counted(first.stride or 1, 'pixel')} at a "
+        f"time{padded}. It finds "
         f"room {first.formulas['height']} times from top to bottom. Each of {first.filters} kernels gives "
         f"one "
         f"map: {shape_text(first.output)}."
@@ -112,8 +123,8 @@ def _relu(figures: Figures) -> str:
     count = len(_of_kind(figures.layers, ReLU.kind))
     return (
         f"After a layer with weights, max(0, x) goes over every value: what speaks against a feature counts "
-        f"as nothing seen. This network does so {count} times. Without it, two layers with weights that "
-        f"follow each other would come to no more than one."
+        f"as nothing seen. This network does so {counted(count, 'time')}. Without it, two layers with "
+        f"weights that follow each other would come to no more than one."
     )
 
 
@@ -158,6 +169,8 @@ def _flat(vector: LayerSummary, pools: list[LayerSummary]) -> str:
 
 def _weights(figures: Figures, dense: list[LayerSummary]) -> str:
     parts = "; ".join(f"{row.name}: {row.formulas['weights']}" for row in dense)
+    if figures.dense_weights == figures.weights:
+        return f"{parts}. Together all of the {figures.weights:,} weights, and all multiply-adds."
     return (
         f"{parts}. Together {figures.dense_weights:,} of {figures.weights:,} weights: "
         f"{figures.dense_share:.1%}. They do {sum(row.macs for row in dense) / figures.macs:.1%} of the "
@@ -178,8 +191,8 @@ def _misfits() -> str:
 
 def _whole(figures: Figures) -> str:
     norms = len(_of_kind(figures.layers, LocalResponseNorm.kind))
-    said = f" Local response normalisation stands in {norms} places." if norms else ""
+    said = f" Local response normalisation stands in {counted(norms, 'place')}." if norms else ""
     return (
-        f"{figures.weighted_layers} layers carry weights: {figures.weights:,} weights and {figures.biases:,} "
+        f"{_carrying(figures)}: {figures.weights:,} weights and {figures.biases:,} "
         f"biases, {figures.macs:,} multiply-adds for one picture.{said}"
     )

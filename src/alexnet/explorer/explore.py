@@ -20,7 +20,7 @@ from alexnet.server.limits import Limits
 from alexnet.server.serving import address_of, bind, run_app
 
 MOST_PICTURES = 64
-"""Of those given: each is a thumbnail on the page."""
+"""Of those given: each has a button on the page."""
 
 
 def open_gallery(

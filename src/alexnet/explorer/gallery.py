@@ -31,7 +31,7 @@ class Gallery:
         self._lock = Lock()
         for index, (path, name) in enumerate(zip(paths, told_apart(paths), strict=True), 1):
             self._show(f"picture-{index}", path)
-            self.chosen[f"picture-{index}"] = printable(name)
+            self.chosen[f"picture-{index}"] = name
 
     def about(self, *, static: bool) -> dict[str, Any]:
         """What the page is told first; `static` where no server answers it."""
@@ -74,5 +74,5 @@ def told_apart(paths: Sequence[Path]) -> list[str]:
         while length < len(own) and any(each[-length:] == own[-length:] for each in parts if each != own):
             length += 1
         times = parts[: place + 1].count(own)
-        names.append(str(Path(*own[-length:])) + (f", {times}" if times > 1 else ""))
+        names.append(printable(str(Path(*own[-length:]))) + (f", {times}" if times > 1 else ""))
     return names

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
-from alexnet.errors import NetworkError, PictureError, TooManyPixelsError
+from alexnet.errors import NetworkError, PictureError, TooManyPixelsError, WeightsError
 from alexnet.explorer.gallery import Gallery
 from alexnet.explorer.page import served_page, web_files
 from alexnet.explorer.study import Study, Values
@@ -31,6 +31,10 @@ def add_explorer(app: FastAPI, gallery: Gallery, *, limits: Limits) -> None:
         if not 0 <= model < len(gallery.studies):
             raise HTTPException(404, f"model {model}; there are {len(gallery.studies)}")
         return gallery.studies[model]
+
+    @app.get(PLACE.rstrip("/"), include_in_schema=False)
+    def without_slash() -> RedirectResponse:
+        return RedirectResponse(PLACE)
 
     @app.get(PLACE, include_in_schema=False)
     def page() -> HTMLResponse:
@@ -105,6 +109,8 @@ class _Missing:
             raise HTTPException(404, "no such picture or layer; it may have been let go") from None
         if isinstance(error, NetworkError):
             raise HTTPException(404, str(error)) from None
+        if isinstance(error, WeightsError):
+            raise HTTPException(422, str(error)) from None
 
 
 def _floats(values: Values, headers: dict[str, str] | None = None) -> Response:

@@ -19,7 +19,7 @@ from alexnet.architecture.tour import MISPRINTED
 from alexnet.explorer.gallery import Gallery
 from alexnet.explorer.page import standing_page
 from alexnet.explorer.study import Study, Values
-from alexnet.writing import write_together
+from alexnet.writing import check_folder, in_a_line, write_together
 
 MOST_WEIGHTS = 2_000_000
 """Of a layer whose kernels are all there; of a larger one, those of its strongest units."""
@@ -34,6 +34,7 @@ def write_site(
 
     Raises OutputError where that fails.
     """
+    check_folder(folder)
     files = {"index.html": standing_page().encode()}
     for name, value in _data(gallery, on_progress):
         # A script: a page that was opened from a disk may load those, and may not fetch.
@@ -55,7 +56,7 @@ def _data(gallery: Gallery, on_progress: Callable[[str], None]) -> Iterator[tupl
         on_progress(f"{study.name}: usual changes")
         yield f"{place}/what-if", _outcomes(study)
         for key, name in gallery.chosen.items():
-            on_progress(f"{study.name}: {name}")
+            on_progress(f"{study.name}: {in_a_line(name)}")
             yield from _picture(study, f"{place}/pictures/{key}", key)
         for row in study.summary.layers:
             if row.weights:
@@ -72,7 +73,8 @@ def _outcomes(study: Study) -> dict[str, Any]:
     wanted: list[tuple[str, ...]] = [(change,) for change in changes]
     wanted += [(change, *route) for change in changes for route in study.what_if(change).routes]
     if set(MISPRINTED) <= set(changes):
-        wanted += permutations(MISPRINTED)
+        for both in permutations(MISPRINTED):
+            wanted += [both, *((*both, *route) for route in study.what_if(*both).routes)]
     outcomes: dict[str, Any] = {}
     for settings in wanted:
         # Of settings of one field the last counts, in the place of the first: as in whatif.js.

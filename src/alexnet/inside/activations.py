@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from alexnet.architecture.arithmetic import shape_text
-from alexnet.errors import PictureError
+from alexnet.errors import PictureError, WeightsError
 from alexnet.images.decode import Picture
 from alexnet.learning.model import AlexNet
 
@@ -37,7 +37,7 @@ def record(model: AlexNet, crop: Picture) -> Activations:
 
     `crop` is uint8 (height, width, depth), of the network's own input size: `views.center` makes it. The
     first map is "normalize", the input as the first layer has it. The model is put in evaluation mode.
-    Raises PictureError for a crop of another size.
+    Raises PictureError for a crop of another size, WeightsError where a value is not finite.
 
     >>> from alexnet.architecture.network import edit
     >>> from alexnet.architecture.zoo import get_network
@@ -53,6 +53,11 @@ def record(model: AlexNet, crop: Picture) -> Activations:
             value = module(value)
             # A copy: what one layer gives may be a view of what another gave.
             maps[name] = np.array(value[0].float().cpu().numpy(), order="C")
+            if not np.isfinite(maps[name]).all():
+                raise WeightsError(
+                    f"network '{model.network.name}': {name} gives values that are not finite for this "
+                    "picture; its weights are too large; take other weights"
+                )
     return Activations(crop=crop, maps=maps)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from alexnet.learning.classifier import Label, ranked, softmax
 from alexnet.learning.devices import choose_device, prepare
 from alexnet.learning.model import AlexNet
 from alexnet.learning.weights import Weights
-from alexnet.writing import write_together
+from alexnet.writing import check_folder, write_together
 
 PAGE = "inside.html"
 _PICTURES = (
@@ -150,11 +149,7 @@ def _pictures(folder: str | Path) -> list[Path]:
 
 def _check_output(folder: Path) -> None:
     """Refuse a place that cannot be written, before anything is computed."""
-    there = next((each for each in (folder, *folder.parents) if each.exists()), Path())
-    if not there.is_dir():
-        raise OutputError(f"{there}: a file; must be a folder; choose another place")
-    if not os.access(there, os.W_OK):
-        raise OutputError(f"{there}: may not be written to; must be a folder that may; choose another place")
+    check_folder(folder)
     if folder.exists() and any(folder.iterdir()) and not (folder / PAGE).exists():
         raise OutputError(
             f"{folder}: not empty, and no {PAGE} in it; must be a folder of its own; choose another place"

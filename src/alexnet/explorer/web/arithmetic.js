@@ -86,7 +86,7 @@ export function arithmetic(layer, input, at, kernel) {
       return { rule: "lrn", terms, own, divisor, result: own / divisor };
     }
     case "flatten": {
-      const [, height, width] = input.shape;
+      const [, height, width] = input.shape.length === 3 ? input.shape : [0, 1, 1]; // of a vector, as it came
       const place = Math.floor(at.channel / width);
       const term = read(input, Math.floor(place / height), place % height, at.channel % width);
       return { rule: "same", terms: [term], result: term.value };

@@ -57,13 +57,16 @@ export function refill(container, ...children) {
 }
 
 // One of many is in the tab order; arrow keys go to the others, also to those that `items` gets later.
-export function roving(container, items, columns = () => 1) {
+export function roving(container, items) {
+  const columns = () => items.findIndex((item) => item.offsetTop > items[0].offsetTop); // -1: one row
   const first = Math.max(items.findIndex((item) => item.getAttribute("aria-pressed") === "true"), 0);
   items.forEach((item, index) => (item.tabIndex = index === first ? 0 : -1));
   container.addEventListener("keydown", (event) => {
     const at = items.indexOf(document.activeElement);
-    const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns(), ArrowUp: -columns() }[event.key];
-    const to = event.key === "Home" ? 0 : event.key === "End" ? items.length - 1 : at + (step ?? NaN);
+    const across = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    const down = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    const step = across ?? (columns() > 0 ? down * columns() : NaN);
+    const to = event.key === "Home" ? 0 : event.key === "End" ? items.length - 1 : at + step;
     if (at < 0 || !(to >= 0 && to < items.length)) return;
     event.preventDefault();
     items.forEach((item) => (item.tabIndex = -1));

@@ -90,13 +90,12 @@ async function start() {
     return layerParts(index);
   }
 
-  // A view with a state of its own stays while something else changes.
+  // A view with a state of its own stays as it is, while something else changes and while another is looked at.
+  const kept = new Map();
   function shownOnce(name, make) {
     const tag = `${name} ${state.get("model")}`;
-    if (view.firstElementChild?.dataset.tag === tag) return null;
-    const made = make();
-    made.dataset.tag = tag;
-    return made;
+    if (!kept.has(tag)) kept.set(tag, make());
+    return view.firstElementChild === kept.get(tag) ? null : kept.get(tag);
   }
 
   async function layerParts(index) {

@@ -21,24 +21,26 @@ export function mapTiles(row, told, found, chosen, choose) {
   const tiles = h("div", { class: "tiles", role: "group", "aria-label": `Maps of ${row.name}` });
   const items = [];
   const strongest = new Set(told.strongest);
-  const add = (from, to) => {
-    for (let channel = from; channel < Math.min(to, depth); channel += 1) {
-      const canvas = paint(h("canvas"), found.values, channel * height * width, height, width, ...bounds);
-      const mark = strongest.has(channel) ? ", one of the strongest" : "";
-      items.push(h("button", {
-        type: "button", "aria-label": `Map ${channel}${mark}`, "data-channel": channel,
-        "aria-pressed": String(channel === chosen), class: mark ? "strong" : null, title: `map ${channel}${mark}`,
-        onclick: () => choose(channel),
-      }, canvas));
-      items.at(-1).tabIndex = -1;
-      tiles.append(items.at(-1));
-    }
+  const tile = (channel) => {
+    const canvas = paint(h("canvas"), found.values, channel * height * width, height, width, ...bounds);
+    const mark = strongest.has(channel) ? ", one of the strongest" : "";
+    return h("button", {
+      type: "button", "aria-label": `Map ${channel}${mark}`, "data-channel": channel,
+      "aria-pressed": String(channel === chosen), class: mark ? "strong" : null, title: `map ${channel}${mark}`,
+      onclick: () => choose(channel), tabindex: -1,
+    }, canvas);
   };
-  add(0, unfolded.has(row.name) ? depth : SHOWN);
+  const fill = () => {
+    const all = Array.from({ length: depth }, (_, channel) => channel);
+    const shown = new Set([...all.slice(0, unfolded.has(row.name) ? depth : SHOWN), ...told.strongest, chosen]);
+    items.splice(0, items.length, ...all.filter((channel) => shown.has(channel)).map(tile));
+    tiles.replaceChildren(...items);
+  };
+  fill();
   roving(tiles, items);
   const unfold = (event) => {
     unfolded.add(row.name);
-    add(SHOWN, depth);
+    fill();
     items[SHOWN].focus();
     event.target.remove();
   };
@@ -52,7 +54,7 @@ export function largeMap(row, told, found, at, choose) {
   const { height, width } = grid(found.shape);
   const vector = found.shape.length === 1;
   const offset = vector ? 0 : at.channel * height * width;
-  const values = vector ? pad(found.values, height * width, told.smallest) : found.values;
+  const values = vector ? pad(found.values, height * width) : found.values;
   const canvas = paint(h("canvas", { class: "large" }), values, offset, height, width, told.smallest, told.largest);
   const place = vector ? { row: Math.floor(at.channel / width), column: at.channel % width } : at;
   const marker = h("span", { class: "marker", style: {
@@ -84,9 +86,10 @@ export function largeMap(row, told, found, at, choose) {
   return h("figure", {}, board, h("figcaption", { role: "status" }, `${where}: ${short(value)}`));
 }
 
-function pad(values, length, filler) {
+// What is no value has no colour.
+function pad(values, length) {
   if (values.length === length) return values;
-  const padded = new Float32Array(length).fill(filler);
+  const padded = new Float32Array(length).fill(NaN);
   padded.set(values);
   return padded;
 }

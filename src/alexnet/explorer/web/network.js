@@ -6,6 +6,7 @@ const DEEP = 64; // px of the largest depth
 const SLANT = 0.35; // of a box's width, as it goes into the page
 const GAP = 106;
 const LONGEST = 14; // characters of a name
+let drawn = 0; // networks so far
 
 function box(row, scale) {
   if (row.output.length === 1) {
@@ -31,6 +32,7 @@ function drawing({ height, depth, slant }, x, base, kind) {
 
 // `choose` is told a layer's name, `hint` the layer that is pointed at, or null; without them it is to be seen only.
 export function drawNetwork(outcome, { chosen = null, choose = null, hint = null, label }) {
+  const arrow = `arrow-${(drawn += 1)}`; // there may be several on a page
   const rows = outcome.summary.layers;
   const input = outcome.summary.network.input;
   const volumes = [input, ...rows.map((row) => row.output).filter((shape) => shape.length === 3)];
@@ -68,7 +70,7 @@ export function drawNetwork(outcome, { chosen = null, choose = null, hint = null
     };
     if (ownBox(row)) {
       const size = box(row, scale);
-      parts.push(svg("path", { d: `M${x - 30},${base - 12}h20`, class: "arrow", "marker-end": "url(#arrow)" }));
+      parts.push(svg("path", { d: `M${x - 30},${base - 12}h20`, class: "arrow", "marker-end": `url(#${arrow})` }));
       const flows = { x: x - 8, y: base - 20, class: "quiet flow" };
       parts.push(svg("text", flows, shapeText(row.input)));
       const text = [row.name, shapeText(row.output)];
@@ -91,7 +93,7 @@ export function drawNetwork(outcome, { chosen = null, choose = null, hint = null
     x += 60;
   }
   const height = base + 44 + 20 * deepest;
-  const marker = svg("marker", { id: "arrow", viewBox: "0 0 6 6", refX: 5, refY: 3, markerWidth: 6, markerHeight: 6 },
+  const marker = svg("marker", { id: arrow, viewBox: "0 0 6 6", refX: 5, refY: 3, markerWidth: 6, markerHeight: 6 },
     svg("path", { d: "M0,0L6,3L0,6z" }));
   return svg("svg", { class: "network", width: x, height, viewBox: `0 0 ${x} ${height}`, role: "group", "aria-label": label },
     svg("defs", {}, marker), parts);

@@ -4,7 +4,7 @@ import { paintHeat } from "explorer/colours.js";
 import { source } from "explorer/source.js";
 
 export function pictureChoice(about, state, complain) {
-  const thumbnails = h("div", { class: "thumbnails" });
+  const pictures = h("div", { class: "pictures" });
   let turn = 0;
   const take = async (file) => {
     if (!file) return;
@@ -20,11 +20,11 @@ export function pictureChoice(about, state, complain) {
   };
   state.on(["own", "key"], () => {
     const all = [...about.pictures, ...state.get("own")];
-    refill(thumbnails, ...all.map(({ key, name }) => h("button", {
+    refill(pictures, ...all.map(({ key, name }) => h("button", {
       type: "button", "data-focus": key, "aria-pressed": String(key === state.get("key")), onclick: () => state.set({ key }),
     }, name)));
   });
-  if (source.isStatic) return h("div", { class: "choice" }, thumbnails);
+  if (source.isStatic) return h("div", { class: "choice" }, pictures);
   const chooser = h("input", { type: "file", accept: "image/*", id: "own", onchange: () => take(chooser.files[0]) });
   const camera = navigator.mediaDevices?.getUserMedia
     ? h("button", { type: "button", onclick: () => photograph(take, complain) }, "Camera") : null;
@@ -34,7 +34,7 @@ export function pictureChoice(about, state, complain) {
     take(event.dataTransfer.files[0]);
   });
   document.addEventListener("paste", (event) => take(event.clipboardData.files[0]));
-  return h("div", { class: "choice" }, thumbnails,
+  return h("div", { class: "choice" }, pictures,
     h("p", {}, h("label", { for: "own" }, "Your own picture: choose, drop or paste it "), chooser, " ", camera));
 }
 

@@ -7,6 +7,7 @@ export function whatIfView(index, model) {
   const outcomeHeld = h("div", { "aria-live": "polite" });
   const chips = h("p", { class: "chips" });
   let settings = [];
+  let held = { settings, outcome: model.outcome }; // what was answered last
   const values = new Map();
   for (const change of model.changes) {
     const [target, value] = change.split("=");
@@ -29,9 +30,7 @@ export function whatIfView(index, model) {
     const last = new Map(changed.map((each) => [each.split("=")[0], each]));
     settings = [...last.values()];
     const undone = chips.contains(document.activeElement);
-    refill(chips, ...settings.map((each) => h("button", {
-      type: "button", "aria-label": `Undo ${each}`, onclick: () => apply(settings.filter((other) => other !== each)),
-    }, each, " ×")));
+    tell();
     if (undone && !settings.length) value.focus();
     if (!settings.length) return show(model.outcome);
     try {
@@ -39,10 +38,18 @@ export function whatIfView(index, model) {
       if (mine === turn) show(outcome);
     } catch (error) {
       if (mine !== turn) return;
-      outcomeHeld.replaceChildren(h("p", { role: "alert" }, error.message));
+      settings = held.settings; // what is refused is no setting
+      tell();
+      show(held.outcome, h("p", { role: "alert" }, error.message));
     }
   };
-  const show = (outcome) => refill(outcomeHeld, ...outcomeParts(model, outcome, settings, apply));
+  const tell = () => refill(chips, ...settings.map((each) => h("button", {
+    type: "button", "aria-label": `Undo ${each}`, onclick: () => apply(settings.filter((other) => other !== each)),
+  }, each, " ×")));
+  const show = (outcome, ...refusal) => {
+    held = { settings, outcome };
+    refill(outcomeHeld, ...refusal, ...outcomeParts(model, outcome, settings, apply));
+  };
   fillValues();
   show(model.outcome);
   const form = h("form", { class: "change", onsubmit: (event) => {
