@@ -70,6 +70,17 @@ def sentence(layer: Layer, row: LayerSummary) -> str:
             assert_never(layer)
 
 
+def carrying(layers: int, which: str = "") -> str:
+    """That so many layers carry weights, or, with `which`, the layers that do.
+
+    >>> carrying(8), carrying(1, "that")
+    ('8 layers carry weights', '1 layer that carries weights')
+    """
+    return " ".join(
+        [counted(layers, "layer"), *which.split(), "carries" if layers == 1 else "carry", "weights"]
+    )
+
+
 def counted(count: int, what: str) -> str:
     """So many of something, in words.
 

@@ -12,6 +12,7 @@ from alexnet.architecture.arithmetic import LayerSummary, shape_text
 from alexnet.architecture.figures import Figures
 from alexnet.architecture.layers import Conv, Dense, ReLU
 from alexnet.architecture.network import to_mapping
+from alexnet.architecture.sentences import carrying
 
 LETTERS = "F: filter size, K: filters, S: stride, P: padding."
 CONVENTIONS = (
@@ -189,11 +190,9 @@ def _title(summary: Figures) -> str:
 
 
 def _weighted_layers(summary: Figures) -> str:
-    counted = [row.name for row in summary.layers if row.weights]
-    if len(counted) == 1:
-        return f"1 layer carries weights ({counted[0]}); pooling is not counted."
-    which = f" ({counted[0]} to {counted[-1]}); pooling is not counted." if counted else "."
-    return f"{len(counted)} layers carry weights{which}"
+    names = [row.name for row in summary.layers if row.weights]
+    ends = " to ".join(dict.fromkeys((names[0], names[-1]))) if names else ""
+    return carrying(len(names)) + (f" ({ends}); pooling is not counted." if names else ".")
 
 
 def remarks(summary: Figures) -> list[str]:

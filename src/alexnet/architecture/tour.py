@@ -13,7 +13,7 @@ from alexnet.architecture.audit import audit
 from alexnet.architecture.claim_files import NAMED, read_claims
 from alexnet.architecture.figures import Figures
 from alexnet.architecture.layers import Conv, Dense, Flatten, LocalResponseNorm, MaxPool, ReLU
-from alexnet.architecture.sentences import counted
+from alexnet.architecture.sentences import carrying, counted
 from alexnet.architecture.zoo import NOTES
 
 MISPRINTED = ("pool1.stride=4", "pool2.stride=3")
@@ -83,8 +83,8 @@ def _picture(figures: Figures) -> str:
     return (
         f"A picture comes in as {height} rows of {width} pixels with {depth} numbers each: "
         f"{shape_text((height, width, depth))} = {height * width * depth:,} numbers. "
-        f"{_carrying(figures, 'that')} turn{'s' if figures.weighted_layers == 1 else ''} them into "
-        f"{figures.layers[-1].output[-1]:,}, one for each class."
+        f"{carrying(figures.weighted_layers, 'that')} turn{'s' if figures.weighted_layers == 1 else ''} them "
+        f"into {figures.layers[-1].output[-1]:,}, one for each class."
     )
 
 
@@ -98,12 +98,6 @@ def _why(first: LayerSummary) -> str:
             f"small window only, and all places share it."
         )
     return text
-
-
-def _carrying(figures: Figures, which: str = "") -> str:
-    count = figures.weighted_layers
-    verb = "carries" if count == 1 else "carry"
-    return f"{counted(count, 'layer')}{f' {which}' if which else ''} {verb} weights"
 
 
 def _size(first: LayerSummary) -> str:
@@ -193,6 +187,6 @@ def _whole(figures: Figures) -> str:
     norms = len(_of_kind(figures.layers, LocalResponseNorm.kind))
     said = f" Local response normalisation stands in {counted(norms, 'place')}." if norms else ""
     return (
-        f"{_carrying(figures)}: {figures.weights:,} weights and {figures.biases:,} "
+        f"{carrying(figures.weighted_layers)}: {figures.weights:,} weights and {figures.biases:,} "
         f"biases, {figures.macs:,} multiply-adds for one picture.{said}"
     )

@@ -166,7 +166,7 @@ def _read(source: Source, *, seed: int, validation_share: float) -> Dataset:
         tight=False,
         division=division,
         warnings=(
-            *source.warnings,
+            *source.doubts(),
             *(
                 f"{source.where(split)}: no pictures in {listed(names)}; passed over"
                 for split, names in empty.items()

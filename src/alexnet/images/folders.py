@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from alexnet.errors import DataError
@@ -29,7 +30,7 @@ def open_folder(folder: Path) -> Source:
         root=folder,
         splits=splits,
         read=read,
-        warnings=tuple(_doubts(folder, splits)),
+        doubts=partial(_doubts, folder, splits),
         others=others,
     )
 

@@ -34,7 +34,7 @@ class Source:
     root: Path  # the folder that the names of pictures are relative to
     splits: Mapping[str, Path]  # by "train", "validation", "test": what errors name; none where undivided
     read: Callable[[str | None], ClassFiles]  # of a split, or of all where there is none; at least one file
-    warnings: tuple[str, ...] = ()  # a line each: what is odd and may be meant
+    doubts: Callable[[], Iterable[str]] = tuple  # a line each: what is odd and may be meant; looks once more
     others: Counter[str] = field(
         default_factory=Counter
     )  # by ending: files of formats that are not read, so far

@@ -126,15 +126,15 @@ def read_weights_file(path: str | Path) -> tuple[Description, dict[str, Floats]]
             start = file.read(9)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror}; check the path") from None
-    # The length of a header, which is JSON; that of a pickle, read so, is beyond any.
-    begins = int.from_bytes(start[:8], "little") <= _LARGEST_HEADER and start[8:] == b"{"
+    header = int.from_bytes(start[:8], "little")  # its length; it is JSON
+    begins = header <= _LARGEST_HEADER and start[8:] == b"{"  # what a pickle says there is beyond any
     if not begins and start.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x04")):
         raise WeightsError(
             f"{path}: a pickle, as torch.save writes; opening one can run any code in it; "
             "must be a safetensors file that alexnet wrote"
         )
     exported = path.suffix.lower() in (".onnx", ".xml")
-    if int.from_bytes(start[:8], "little") > _LARGEST_HEADER and not exported:
+    if header > _LARGEST_HEADER and not exported:
         raise WeightsError(f"{path}: no weights; must be a safetensors file that alexnet wrote")
     try:
         with safe_open(path, framework="numpy") as opened:
